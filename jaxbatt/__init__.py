@@ -1,0 +1,56 @@
+"""jaxbatt: many-body quantum batteries, charged exactly, in JAX.
+
+Importing it turns on 64-bit JAX, unless the environment sets JAX_ENABLE_X64.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import jax
+import lazy_loader
+
+if "JAX_ENABLE_X64" not in os.environ:
+    jax.config.update("jax_enable_x64", True)
+
+from jaxbatt import theory
+from jaxbatt.battery import PauliBattery, SpinBattery
+from jaxbatt.charging import charge, max_power, max_work
+from jaxbatt.couplings import nearest_neighbor, power_law
+from jaxbatt.paulis import PauliSum
+from jaxbatt.propagators import Chebyshev, Krylov, Taylor
+from jaxbatt.protocols import ConstantField, PiecewiseField
+from jaxbatt.results import ChargingCurve, Info, Peak
+from jaxbatt.solvers import StateVector
+
+if TYPE_CHECKING:
+    from jaxbatt import paper, plots
+    from jaxbatt.solvers.mean_field import MeanField
+
+# What needs diffrax or matplotlib is imported on first use.
+__getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=["paper", "plots"], submod_attrs={"solvers.mean_field": ["MeanField"]})
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Chebyshev",
+    "ChargingCurve",
+    "ConstantField",
+    "Info",
+    "Krylov",
+    "MeanField",
+    "PauliBattery",
+    "PauliSum",
+    "Peak",
+    "PiecewiseField",
+    "SpinBattery",
+    "StateVector",
+    "Taylor",
+    "charge",
+    "max_power",
+    "max_work",
+    "nearest_neighbor",
+    "paper",
+    "plots",
+    "power_law",
+    "theory",
+]

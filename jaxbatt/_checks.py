@@ -1,0 +1,118 @@
+"""Refusals: every bad input becomes one sentence with the offending value and the remedy, before any long work.
+
+Values that JAX is tracing cannot be looked at; every check lets them pass, and what they compute is judged
+inside the computation instead (the ``valid`` flag of a result).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """Returns ``value`` as a NumPy array, or None where JAX is tracing it."""
+    if isinstance(value, jax.core.Tracer):
+        return None
+    return np.asarray(value)
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Refuses NaN, infinities and values that are not real numbers."""
+    array = concrete(value)
+    if array is None:
+        return
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"`{name}` must be real numbers, but it has dtype {array.dtype}.")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        place = f"{name}{list(index)}" if index else name
+        raise ValueError(f"`{name}` must be finite, but {place} = {array[index]}; replace it by a number.")
+
+
+def check_couplings(couplings: Any) -> None:
+    """Refuses couplings that are not a finite symmetric (N, N) matrix with zero diagonal."""
+    shape = np.shape(couplings)
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 1:
+        raise ValueError(
+            f"`couplings` must be an (N, N) matrix g_ij with N >= 1, but its shape is {shape}; "
+            "see jaxbatt.nearest_neighbor and jaxbatt.power_law."
+        )
+    check_finite("couplings", couplings)
+    array = concrete(couplings)
+    if array is None:
+        return
+    diagonal = np.flatnonzero(np.diagonal(array))
+    if len(diagonal):
+        i = int(diagonal[0])
+        raise ValueError(
+            f"`couplings` must have a zero diagonal, but couplings[{i}, {i}] = {array[i, i]}; a spin does not couple to itself."
+        )
+    if not np.array_equal(array, array.T):
+        i, j = (int(k) for k in np.argwhere(array != array.T)[0])
+        raise ValueError(
+            f"`couplings` must be symmetric, but couplings[{i}, {j}] = {array[i, j]} and couplings[{j}, {i}] = {array[j, i]}; "
+            "pass (g + g.T) / 2."
+        )
+
+
+def check_times(times: Any) -> None:
+    """Refuses times that are empty, negative, decreasing or not finite."""
+    if np.ndim(times) != 1 or np.shape(times)[0] < 1:
+        raise ValueError(f"`times` must be a vector (T,) with T >= 1, but its shape is {np.shape(times)}; pass jnp.linspace(0, T, 200).")
+    check_finite("times", times)
+    array = concrete(times)
+    if array is None:
+        return
+    if array[0] < 0:
+        raise ValueError(f"`times` must not be negative, but times[0] = {array[0]}; charging starts at t = 0.")
+    drops = np.flatnonzero(np.diff(array) < 0)
+    if len(drops):
+        i = int(drops[0])
+        raise ValueError(f"`times` must not decrease, but times[{i + 1}] = {array[i + 1]} < times[{i}] = {array[i]}; sort them.")
+
+
+def check_positive(name: str, value: Any, remedy: str) -> None:
+    """Refuses a number that is not finite and positive."""
+    check_finite(name, value)
+    array = concrete(value)
+    if array is not None and not np.all(array > 0):
+        raise ValueError(f"`{name}` must be positive, but it is {value}; {remedy}.")
+
+
+def check_spin_count(n_spins: Any) -> None:
+    """Refuses a number of spins that is not an integer of at least one."""
+    if isinstance(n_spins, bool) or not isinstance(n_spins, (int, np.integer)) or n_spins < 1:
+        raise ValueError(f"the number of spins must be an integer of at least 1, but it is {n_spins!r}.")
+
+
+def available_memory() -> int:
+    """Bytes that the default device (or, on a CPU, the machine) can still give."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as meminfo:
+            fields = dict(line.split(":", 1) for line in meminfo)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return total_memory()
+
+
+def total_memory() -> int:
+    """Bytes of the default device (or, on a CPU, of the machine), free or not: the same in every run."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def require_memory(n_bytes: int, what: str, remedy: str) -> None:
+    """Refuses work that cannot fit the memory, with the numbers, instead of leaving it to the system's killer."""
+    available = available_memory()
+    if n_bytes > available:
+        raise ValueError(f"{what} needs {n_bytes / 2**30:.3g} GiB, but {available / 2**30:.3g} GiB are available; {remedy}.")

@@ -1,0 +1,157 @@
+"""Batteries: what stores the energy and what acts while charging. A battery contains no time."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxbatt._checks import check_couplings, check_finite, check_spin_count, concrete
+from jaxbatt._types import Couplings, InitialState, PerSpin, ScalarLike, State
+from jaxbatt.paulis import PauliSum
+
+
+class SpinBattery(eqx.Module):
+    """The spin-chain battery H_0 = sum_i B_i Z_i - sum_{i<j} g_ij [jz Z_i Z_j + jx X_i X_j + jy Y_i Y_j].
+
+    While charging, the paper switches the field off and keeps the interactions: H = H_0 - sum_i B_i Z_i + V(t).
+
+    Args:
+        field: B, a scalar or (N,) with one value for each spin.
+        couplings: (N, N) symmetric matrix g_ij with zero diagonal, see ``nearest_neighbor`` and ``power_law``.
+        anisotropy: alpha, meaning (jx, jy, jz) = (alpha, alpha, 1); or the triple (jx, jy, jz).
+        initial_state: "down" (default), "up", or a normalized array (2**N,).
+        field_while_charging: keep the field B on while charging.
+        interactions_while_charging: keep the interactions on while charging.
+
+    Raises:
+        ValueError: couplings that are not square, symmetric, finite, zero on the diagonal; a field or anisotropy of
+            another shape or not finite; a state that is not normalized; and, without an explicit ``initial_state``,
+            parameters for which all spins down is not the ground state (negative couplings or field, |alpha| > 1).
+
+    Source: Le et al., PRA 97, 022106 (2018), Eqs. 1 to 3.
+    """
+
+    field: PerSpin
+    couplings: Couplings
+    anisotropy: Float[Array, "3"]
+    state: State | None
+    start: str = eqx.field(static=True)
+    field_while_charging: bool = eqx.field(static=True)
+    interactions_while_charging: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        field: ScalarLike | PerSpin,
+        couplings: Couplings,
+        anisotropy: ScalarLike | tuple[ScalarLike, ScalarLike, ScalarLike] | Float[Array, "3"] = 0.0,
+        *,
+        initial_state: InitialState | None = None,
+        field_while_charging: bool = False,
+        interactions_while_charging: bool = True,
+    ) -> None:
+        check_couplings(couplings)
+        n_spins = np.shape(couplings)[0]
+        check_finite("field", field)
+        if np.shape(field) not in ((), (n_spins,)):
+            raise ValueError(f"`field` must be a scalar or ({n_spins},), one value for each spin, but its shape is {np.shape(field)}.")
+        factors = _anisotropy_factors(anisotropy)
+        if initial_state is None:
+            _check_ground_state_is_down(field, couplings, factors)
+        self.field = jnp.asarray(field, float)
+        self.couplings = jnp.asarray(couplings, float)
+        self.anisotropy = factors
+        self.start, self.state = _initial_state(initial_state, n_spins)
+        self.field_while_charging = field_while_charging
+        self.interactions_while_charging = interactions_while_charging
+
+    @property
+    def n_spins(self) -> int:
+        """Number of spins N."""
+        return self.couplings.shape[-1]
+
+
+class PauliBattery(eqx.Module):
+    """A battery with any Hamiltonian H_0 = ``energy``, on which H = ``drift`` + V(t) acts while charging.
+
+    Args:
+        energy: H_0, which defines the stored work.
+        drift: what acts while charging besides the field of the protocol.
+        n_spins: number of spins N.
+        initial_state: "down" (default), "up", or a normalized array (2**N,).
+
+    Raises:
+        ValueError: a sum on another number of spins; a state that is not normalized or of another shape.
+    """
+
+    energy: PauliSum
+    drift: PauliSum
+    state: State | None
+    start: str = eqx.field(static=True)
+
+    def __init__(self, energy: PauliSum, drift: PauliSum, n_spins: int, initial_state: InitialState = "down") -> None:
+        check_spin_count(n_spins)
+        for name, part in (("energy", energy), ("drift", drift)):
+            if not isinstance(part, PauliSum):
+                raise ValueError(f"`{name}` must be a PauliSum, but it is a {type(part).__name__}; see PauliSum.from_terms.")
+            if part.n_spins != n_spins:
+                raise ValueError(f"`{name}` acts on {part.n_spins} spins, but n_spins = {n_spins}.")
+        self.energy, self.drift = energy, drift
+        self.start, self.state = _initial_state(initial_state, n_spins)
+
+    @property
+    def n_spins(self) -> int:
+        """Number of spins N."""
+        return self.energy.n_spins
+
+
+Battery: TypeAlias = SpinBattery | PauliBattery
+
+
+def _anisotropy_factors(anisotropy: object) -> Float[Array, "3"]:
+    if isinstance(anisotropy, (tuple, list)):
+        for name, factor in zip(("jx", "jy", "jz"), anisotropy, strict=False):
+            check_finite(f"anisotropy {name}", factor)
+        anisotropy = jnp.stack([jnp.asarray(factor, float) for factor in anisotropy]) if anisotropy else jnp.zeros(0)
+    check_finite("anisotropy", anisotropy)
+    shape = np.shape(anisotropy)
+    if shape not in ((), (3,)):
+        raise ValueError(f"`anisotropy` must be alpha or the triple (jx, jy, jz), but its shape is {shape}.")
+    value = jnp.asarray(anisotropy, float)
+    return value if shape else jnp.stack([value, value, jnp.ones_like(value)])
+
+
+def _check_ground_state_is_down(field: object, couplings: object, factors: Float[Array, "3"]) -> None:
+    remedy = 'so all spins down need not be the ground state; pass initial_state="down" to start there all the same, or a state'
+    strength = concrete(couplings)
+    if strength is not None and strength.min(initial=0.0) < 0:
+        raise ValueError(f"`couplings` has the negative entry {strength.min()}, {remedy}.")
+    values = concrete(field)
+    if values is not None and values.min() < 0:
+        raise ValueError(f"`field` has the negative value {values.min()}, {remedy}.")
+    triple = concrete(factors)
+    if triple is not None and (triple[0] != triple[1] or abs(triple[0]) > triple[2]):
+        shown = f"alpha = {triple[0]}" if triple[0] == triple[1] and triple[2] == 1 else f"(jx, jy, jz) = {tuple(triple.tolist())}"
+        raise ValueError(f"`anisotropy` is {shown}, outside |alpha| <= 1, {remedy}.")
+
+
+def _initial_state(initial_state: InitialState | None, n_spins: int) -> tuple[str, State | None]:
+    if initial_state is None:
+        return "down", None
+    if isinstance(initial_state, str):
+        if initial_state not in ("down", "up"):
+            raise ValueError(f'`initial_state` must be "down", "up" or an array (2**N,), but it is {initial_state!r}.')
+        return initial_state, None
+    shape = np.shape(initial_state)
+    if shape != (2**n_spins,):
+        raise ValueError(f"`initial_state` must have shape ({2**n_spins},) for {n_spins} spins, but its shape is {shape}.")
+    values = concrete(initial_state)
+    if values is not None:
+        norm = float(np.linalg.norm(values))
+        rounding = np.finfo(np.result_type(values, np.float32)).eps * (16 + np.sqrt(values.size))
+        if not abs(norm - 1) <= rounding:
+            raise ValueError(f"`initial_state` must be normalized, but its norm is {norm}; divide it by its norm.")
+    return "array", jnp.asarray(initial_state, jnp.promote_types(jnp.result_type(initial_state), float))

@@ -1,0 +1,161 @@
+"""Charging a battery: the curve W(t), its maxima, and which solver computes them. The page to read first."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbatt._checks import check_positive, check_times, concrete
+from jaxbatt._types import Scalar, ScalarLike, Times
+from jaxbatt.battery import Battery, PauliBattery, SpinBattery
+from jaxbatt.maxima import Objective, find_maximum
+from jaxbatt.protocols import Protocol
+from jaxbatt.results import ChargingCurve, Info, Peak
+from jaxbatt.solvers import Carry, Solver, StateVector
+
+Result = TypeVar("Result", ChargingCurve, Peak)
+
+
+def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver | None = None) -> ChargingCurve:
+    """Charges a battery and returns its stored work W(t) = <H_0>_t - <H_0>_0 and its power P = W / t.
+
+    Args:
+        battery: a ``SpinBattery`` or a ``PauliBattery``.
+        protocol: the charging field.
+        times: (T,) charging times from 0 on, not decreasing, in units of 1/B.
+        solver: ``StateVector``, ``Spectral``, ``Collective`` or ``MeanField``; by default :func:`default_solver` chooses.
+
+    Returns:
+        A :class:`ChargingCurve`; its ``info.error`` bounds the error of the work.
+
+    Raises:
+        ValueError: bad times, a solver that does not apply, a state that does not fit the memory, a tolerance that
+            cannot be met. Inside ``jit`` the last shows as NaN and ``info.valid == False`` instead.
+
+    Example:
+        >>> battery = SpinBattery(1.0, nearest_neighbor(4, 1.0))
+        >>> charge(battery, ConstantField(4.0), jnp.linspace(0, 0.5, 200)).work.shape
+        (200,)
+    """
+    check_times(times)
+    _check_duration(protocol, times)
+    times = jnp.asarray(times, float)
+    solver = solver if solver is not None else default_solver(battery, protocol, times[-1])
+    return _checked(_charge(solver, solver.prepare(battery, protocol), times), solver)
+
+
+def max_power(
+    battery: Battery, protocol: Protocol, *, solver: Solver | None = None, first_peak: bool = False
+) -> Peak:
+    """Finds the charging time T of the greatest average power W(T) / T, over all T > 0.
+
+    The search ends at t > C / P_best, where C is the most work there can be: no later time can beat P_best.
+
+    Args:
+        battery: a ``SpinBattery`` or a ``PauliBattery``.
+        protocol: the charging field; one of finite duration is searched to its end.
+        solver: see :func:`charge`.
+        first_peak: stop at the first local maximum of the power instead.
+
+    Returns:
+        A :class:`Peak`; its time is accurate to about 1e-8 relative.
+
+    Raises:
+        ValueError: as :func:`charge`, or the search was given up before the maximum was certain.
+
+    Source: Le et al., PRA 97, 022106 (2018), section II.
+    """
+    return _maximum(battery, protocol, "power", first_peak, jnp.inf, solver)
+
+
+def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None = None, solver: Solver | None = None) -> Peak:
+    """Finds the charging time T of the greatest work W(T) for T <= horizon.
+
+    Args:
+        battery: a ``SpinBattery`` or a ``PauliBattery``.
+        protocol: the charging field.
+        horizon: longest charging time; the protocol's duration by default, and needed where it has none.
+        solver: see :func:`charge`.
+
+    Returns:
+        A :class:`Peak`; its time is accurate to about 1e-8 relative.
+
+    Raises:
+        ValueError: as :func:`charge`, or no horizon, or one too long to be searched.
+    """
+    if horizon is None:
+        horizon = protocol.edges[-1]
+        if concrete(horizon) is None or not np.isfinite(horizon):
+            raise ValueError("`horizon` is needed: the field never ends, and the work may have its maximum at any late time.")
+    check_positive("horizon", horizon, "give the longest charging time")
+    _check_duration(protocol, jnp.asarray(horizon)[None])
+    return _maximum(battery, protocol, "work", False, horizon, solver)
+
+
+def default_solver(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> Solver:
+    """The solver that ``solver=None`` stands for."""
+    return StateVector()
+
+
+def _maximum(
+    battery: Battery, protocol: Protocol, objective: Objective, first: bool, horizon: ScalarLike, solver: Solver | None
+) -> Peak:
+    solver = solver if solver is not None else default_solver(battery, protocol, horizon)
+    return _checked(_peak(solver, solver.prepare(battery, protocol), objective, first, jnp.asarray(horizon, float)), solver)
+
+
+@eqx.filter_jit
+def _charge(solver: Solver, problem: Any, times: Times) -> ChargingCurve:
+    evolution = solver.evolve(problem)
+    carry, record = evolution.sample(evolution.start(), times)
+    power = jnp.where(times > 0, record.work / jnp.where(times > 0, times, 1), 0)
+    return _poisoned(ChargingCurve(times, record.work, power, record.magnetization, _info(carry, solver)))
+
+
+@eqx.filter_jit
+def _peak(solver: Solver, problem: Any, objective: Objective, first: bool, horizon: Scalar) -> Peak:
+    best, certified, carry = find_maximum(solver.evolve(problem), objective, first, horizon)
+    power = jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
+    return _poisoned(Peak(power, best.time, best.work, certified, _info(carry, solver)))
+
+
+def _info(carry: Carry, solver: Solver) -> Info:
+    return Info(carry.error, carry.applications, carry.valid, str(solver))
+
+
+def _poisoned(result: Result) -> Result:
+    """NaN for every number of a result that is not valid, so that no traced computation can use it unawares."""
+
+    def poison(x: jax.Array) -> jax.Array:
+        return jnp.where(result.info.valid, x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    info = result.info
+    return eqx.tree_at(lambda r: r.info, jax.tree.map(poison, result), info)
+
+
+def _checked(result: Result, solver: Solver) -> Result:
+    """Turns the flags of a result into an exception, where they can be read."""
+    valid = concrete(result.info.valid)
+    if valid is not None and not valid:
+        raise ValueError(
+            f"{solver} did not meet its tolerance: the error of the work is estimated as {float(result.info.error):.1e} after "
+            f"{int(result.info.applications)} Hamiltonian applications; raise `tol`, shorten the times, or use Spectral()."
+        )
+    if isinstance(result, Peak) and valid is not None and not concrete(result.certified):
+        raise ValueError(
+            f"the maximum is not certain: the search reached its limit of windows; the best so far is power {float(result.power):.6g} "
+            f"at time {float(result.time):.6g}. Give a shorter horizon, or first_peak=True."
+        )
+    return result
+
+
+def _check_duration(protocol: Protocol, times: Times) -> None:
+    last, end = concrete(times), concrete(protocol.edges)
+    if last is not None and end is not None and last[-1] > end[-1]:
+        raise ValueError(
+            f"`times` must end with the protocol, but times[-1] = {last[-1]} > duration = {end[-1]}; shorten the times or lengthen the field."
+        )

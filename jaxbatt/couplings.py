@@ -1,0 +1,65 @@
+"""Coupling matrices g_ij of the usual chains. Any symmetric (N, N) matrix with zero diagonal is as good."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jaxbatt._checks import check_finite, check_spin_count
+from jaxbatt._types import Couplings, Scalar, ScalarLike
+
+
+def nearest_neighbor(n: int, g: ScalarLike) -> Couplings:
+    """Couplings of the open nearest-neighbor chain: g_ij = g for |i - j| = 1, else 0.
+
+    Args:
+        n: number of spins N >= 1.
+        g: coupling strength, in units of the field B.
+
+    Returns:
+        (N, N) symmetric matrix.
+
+    Raises:
+        ValueError: N < 1, or g is not finite.
+
+    Source: Le et al., PRA 97, 022106 (2018), section II.
+    """
+    check_spin_count(n)
+    check_finite("g", g)
+    distance = _distance(n)
+    return jnp.where(distance == 1, jnp.asarray(g, float), 0.0)
+
+
+def power_law(n: int, g: ScalarLike, p: ScalarLike) -> Couplings:
+    """Couplings of the open long-range chain: g_ij = g / |i - j|**p, not Kac-normalized; p = 0 is all-to-all.
+
+    Args:
+        n: number of spins N >= 1.
+        g: coupling between neighbors, in units of the field B.
+        p: exponent of the decay.
+
+    Returns:
+        (N, N) symmetric matrix.
+
+    Raises:
+        ValueError: N < 1, or g or p is not finite.
+
+    Source: Le et al., PRA 97, 022106 (2018), section II.
+    """
+    check_spin_count(n)
+    check_finite("g", g)
+    check_finite("p", p)
+    return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _power_law(n: int, g: Scalar, p: Scalar) -> Couplings:
+    by_distance = jnp.concatenate([jnp.zeros(1), g / jnp.arange(1.0, n) ** p])
+    return by_distance[_distance(n)]
+
+
+def _distance(n: int) -> jax.Array:
+    sites = jnp.arange(n)
+    return jnp.abs(sites[:, None] - sites[None, :])

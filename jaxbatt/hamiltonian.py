@@ -1,0 +1,178 @@
+"""From a battery and a field to operators: H_0, what acts while charging, and how an operator meets a state."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxbatt._types import PerSpin, Rows, Scalar
+from jaxbatt.battery import Battery, PauliBattery, SpinBattery
+from jaxbatt.kernels import FlipTable, apply_flips, walsh
+from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
+
+
+class Model(eqx.Module):
+    """A battery as Pauli sums: all that the state-vector and spectral solvers know of it.
+
+    Attributes:
+        energy: H_0.
+        drift: what acts while charging besides the field.
+        difference: H_0 - drift. While the field is u, <drift> + <u> is conserved, so H_0 changes as difference - u
+            does; for the paper's battery that is the fields alone, and the interactions need not be measured.
+    """
+
+    energy: PauliSum
+    drift: PauliSum
+    difference: PauliSum
+
+    @property
+    def n_spins(self) -> int:
+        return self.energy.n_spins
+
+
+def model_of(battery: Battery) -> Model:
+    """The Pauli sums of a battery, without the strings that are known to vanish (none are while JAX traces)."""
+    if isinstance(battery, PauliBattery):
+        parts = (battery.energy, battery.drift, battery.energy - battery.drift)
+    else:
+        fields, interactions = _fields(battery), _interactions(battery)
+        absent = fields * 0.0
+        kept = fields if battery.field_while_charging else absent
+        if battery.interactions_while_charging:
+            parts = (fields + interactions, interactions + kept, absent if battery.field_while_charging else fields)
+        else:
+            parts = (fields + interactions, kept, interactions + (absent if battery.field_while_charging else fields))
+    return Model(*(part.pruned() for part in parts))
+
+
+def _fields(battery: SpinBattery) -> PauliSum:
+    return one_body(battery.n_spins, "z", battery.field)
+
+
+def _interactions(battery: SpinBattery) -> PauliSum:
+    n = battery.n_spins
+    pairs = list(itertools.combinations(range(n), 2))
+    strength = -battery.couplings[np.triu_indices(n, 1)]
+    strings = tuple(site_string(n, letter, i, j) for letter in "XYZ" for i, j in pairs)
+    return PauliSum(n, strings, (battery.anisotropy[:, None] * strength).reshape(-1))
+
+
+class Bounds(NamedTuple):
+    """Numbers that enclose a spectrum: center - radius <= E <= center + radius, proven, not estimated."""
+
+    center: Scalar
+    radius: Scalar
+
+
+class Operator(eqx.Module):
+    """A Pauli sum ready to be applied: H = D_z + W D_x W / d + s W D_y W s / d + flips, real throughout.
+
+    D_z, D_x, D_y are real diagonals (d,) = (2**N,), W the Walsh transform, s(b) = (-1)**floor(popcount(b) / 2).
+    Which strings are transformed and which are flipped is chosen by cost (:func:`_cheapest`). Strings with an odd
+    number of Y are imaginary; they act between the two rows (Re psi, Im psi).
+    """
+
+    d_z: Float[Array, " d"]
+    d_x: Float[Array, " d"] | None
+    d_y: Float[Array, " d"] | None
+    even: Float[Array, " e"]
+    odd: Float[Array, " o"]
+    even_strings: tuple[PauliString, ...] = eqx.field(static=True)
+    odd_strings: tuple[PauliString, ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, pauli_sum: PauliSum) -> Operator:
+        """Places the coefficients of the sum for the cheaper kernel."""
+        kinds = [_kind(string) for string in pauli_sum.strings]
+        transformed = _cheapest(pauli_sum.n_spins, kinds, pauli_sum.strings)
+        size = 2**pauli_sum.n_spins
+
+        def diagonal(kind: str) -> Float[Array, " d"]:
+            part = pauli_sum.select([k == kind for k in kinds])
+            masks = np.array([string.flip | string.sign for string in part.strings], int)
+            return walsh(jnp.zeros(size, part.coefficients.dtype).at[masks].add(part.coefficients))
+
+        flipped = [kind != "z" and kind not in transformed for kind in kinds]
+        even = pauli_sum.select([f and s.n_y % 2 == 0 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
+        odd = pauli_sum.select([f and s.n_y % 2 == 1 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
+        d_x, d_y = (diagonal(kind) / size if kind in transformed else None for kind in "xy")
+        return cls(diagonal("z"), d_x, d_y, even.coefficients, odd.coefficients, even.strings, odd.strings)
+
+    @property
+    def is_real(self) -> bool:
+        return not self.odd_strings
+
+    def apply(self, rows: Rows) -> Rows:
+        """H psi for a state given as real rows: one row (real psi, real H) or two (Re psi, Im psi)."""
+        out = self.d_z * rows
+        if self.d_x is not None:
+            out = out + walsh(self.d_x * walsh(rows))
+        if self.d_y is not None:
+            s = _y_sign(rows.shape[-1], rows.dtype)
+            out = out + s * walsh(self.d_y * walsh(s * rows))
+        if self.even_strings:
+            out = out + _flip(self.even_strings, self.even, rows)
+        if self.odd_strings:
+            out = out - times_i(_flip(self.odd_strings, self.odd, rows))
+        return out
+
+    def bounds(self) -> Bounds:
+        """The exact ranges of the diagonals and the sizes of the flipped strings, added up."""
+        center = radius = jnp.zeros((), self.d_z.dtype)
+        size = self.d_z.shape[0]
+        for diagonal, scale in ((self.d_z, 1), (self.d_x, size), (self.d_y, size)):
+            if diagonal is not None:
+                low, high = scale * diagonal.min(), scale * diagonal.max()
+                center, radius = center + (low + high) / 2, radius + (high - low) / 2
+        return Bounds(center, radius + jnp.abs(self.even).sum() + jnp.abs(self.odd).sum())
+
+    def astype(self, dtype: jnp.dtype) -> Operator:
+        """The operator in another real precision."""
+        arrays, rest = eqx.partition(self, eqx.is_array)
+        return eqx.combine(jax.tree.map(lambda x: x.astype(dtype), arrays), rest)
+
+
+def times_i(rows: Rows) -> Rows:
+    """i psi for psi = rows[0] + i rows[1]."""
+    return jnp.stack([-rows[1], rows[0]])
+
+
+def _flip(strings: tuple[PauliString, ...], coefficients: Float[Array, " k"], rows: Rows) -> Rows:
+    # (P v)[b] = (-i)**n_y (-1)**popcount(b & sign) v[b ^ flip]; the odd power of -i is left to the caller.
+    signs = np.array([(-1.0) ** (string.n_y // 2) for string in strings])
+    return apply_flips(FlipTable.of(list(strings)), coefficients * signs, rows)
+
+
+def _y_sign(size: int, dtype: jnp.dtype) -> Float[Array, " d"]:
+    """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
+    half = jax.lax.population_count(jnp.arange(size, dtype=jnp.int32)) >> 1
+    return (1 - 2 * (half & 1)).astype(dtype)
+
+
+def _kind(string: PauliString) -> str:
+    """"z" for products of Z, "x" of X, "y" of an even number of Y, "mixed" for the rest."""
+    if string.flip == 0:
+        return "z"
+    if string.sign == 0:
+        return "x"
+    return "y" if string.sign == string.flip and string.n_y % 2 == 0 else "mixed"
+
+
+def _cheapest(n_spins: int, kinds: list[str], strings: tuple[PauliString, ...]) -> tuple[str, ...]:
+    """Which of the X and Y parts to transform: a transformed part costs two transforms, else each flip mask a gather.
+
+    A transform costs as much as N gathers, measured at N = 12 to 22 on two CPU cores (benchmarks/NOTES.md).
+    """
+
+    def cost(transformed: tuple[str, ...]) -> int:
+        masks = {s.flip for s, kind in zip(strings, kinds, strict=True) if kind != "z" and kind not in transformed}
+        return 2 * n_spins * len(transformed) + len(masks)
+
+    options: list[tuple[str, ...]] = [(), ("x",), ("y",), ("x", "y")]
+    return min((o for o in options if set(o) <= set(kinds)), key=cost)

@@ -1,0 +1,80 @@
+"""The contract of a propagator, and the sum of coefficients times vectors that all of them end in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxbatt._checks import check_positive
+from jaxbatt._types import Rows, Scalar
+
+Apply: TypeAlias = Callable[[Rows], Rows]
+States: TypeAlias = Float[Array, "2 m d"]
+
+
+class Segment(NamedTuple):
+    """States at several times of one stretch of evolution under a constant Hamiltonian.
+
+    Attributes:
+        states: (2, M + 1, d) real and imaginary parts at the M offsets (those beyond ``reach`` mean nothing) and, last,
+            at ``reach`` itself. A global phase is left out.
+        reach: how far the segment got, at most the limit asked for.
+        error: bound of the truncation error of every state, in the 2-norm.
+        applications: number of applications of H.
+    """
+
+    states: States
+    reach: Scalar
+    error: Scalar
+    applications: Int[Array, ""]
+
+
+class Propagator(Protocol):
+    """A way to evolve a state: a frozen value of plain numbers."""
+
+    @property
+    def tol(self) -> float:
+        """Bound of the truncation error of the state at the last time asked for."""
+        ...
+
+    def advance(
+        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+    ) -> Segment:
+        """Evolves from offset 0 towards ``limit`` with an error of at most ``rate`` per unit of time.
+
+        Args:
+            apply: H on real rows, (1, d) or (2, d).
+            center: middle of an interval that encloses the spectrum of H.
+            radius: half of its length.
+            rows: the state at offset 0.
+            offsets: (M,) where states are wanted, in [0, limit].
+            limit: how far to go at most.
+            rate: error allowed per unit of time.
+        """
+        ...
+
+
+def check_tolerance(tol: float) -> None:
+    """Refuses a tolerance that is not a positive number."""
+    check_positive("tol", tol, "the default of 1e-10 bounds the error of the state")
+
+
+def accumulate(states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"]) -> States:
+    """Returns states + coefficients @ vectors for each of the two rows, in place and by columns that fit the cache.
+
+    ``vectors`` are two sets, one for each row, or one set for both.
+    """
+    size = states.shape[-1]
+    chunk = min(size, max(2**12, size // 256))
+
+    def add(i: Int[Array, ""], states: States) -> States:
+        start = (0, 0, i * chunk)
+        columns = jax.lax.dynamic_slice(vectors, start, (*vectors.shape[:2], chunk))
+        old = jax.lax.dynamic_slice(states, start, (*states.shape[:2], chunk))
+        return jax.lax.dynamic_update_slice(states, old + coefficients @ columns, start)
+
+    return jax.lax.fori_loop(0, size // chunk, add, states)

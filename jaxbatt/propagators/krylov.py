@@ -1,0 +1,105 @@
+"""Lanczos propagation of exp(-i H t) with steps as long as the residual allows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxbatt._types import Rows, Scalar
+from jaxbatt.propagators._segment import Apply, Segment, accumulate, check_tolerance
+
+_CANDIDATES = 2.0 ** (-np.arange(96)[::-1] / 4)
+"""Fractions of the limit that are tried as the length of a segment."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Krylov:
+    """exp(-i H t) psi = V exp(-i T t) e_1 in the Krylov space of psi, H V = V T + beta v_{m+1} e_m^T (Lanczos).
+
+    A segment ends where the residual bound of its error, beta int_0^t |[exp(-i T s)]_m1| ds, meets the tolerance.
+    The basis is orthogonalized again in full, so that an invariant subspace does no harm.
+
+    Args:
+        tol: bound of the truncation error of the state (2-norm) at the last time.
+        dim: number of basis vectors, that is applications of H in a segment.
+
+    Raises:
+        ValueError: tol <= 0, or dim is not an integer of at least 2.
+
+    Source: Park and Light, J. Chem. Phys. 85, 5870 (1986); Hochbruck and Lubich, SIAM J. Numer. Anal. 34, 1911 (1997).
+    """
+
+    tol: float = 1e-10
+    dim: int = 30
+
+    def __post_init__(self) -> None:
+        check_tolerance(self.tol)
+        if not isinstance(self.dim, int) or self.dim < 2:
+            raise ValueError(f"`dim` must be an integer of at least 2, but it is {self.dim!r}; 30 is usual.")
+
+    def advance(
+        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+    ) -> Segment:
+        """See :class:`jaxbatt.propagators.Propagator`."""
+        basis, alpha, beta = _lanczos(lambda v: apply(v) - center * v, rows, self.dim, radius)
+        levels, vectors = jnp.linalg.eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
+
+        def amplitudes(t: Float[Array, " m"]) -> tuple[Float[Array, "m k"], Float[Array, "m k"]]:
+            phase = t[:, None] * levels
+            return (jnp.cos(phase) * vectors[0]) @ vectors.T, -(jnp.sin(phase) * vectors[0]) @ vectors.T
+
+        eps = jnp.finfo(rows.dtype).eps
+        trial = limit * jnp.asarray(_CANDIDATES, rows.dtype)
+        real, imaginary = amplitudes(trial)
+        residual = beta[-1] * jnp.hypot(real[:, -1], imaginary[:, -1])
+        growing = jnp.maximum(residual, jnp.append(0, residual[:-1]))
+        error = jnp.cumsum(growing * jnp.diff(trial, prepend=0))
+        allowed = jnp.maximum(rate, 4 * eps * radius) * trial
+        # The error grows with the length: take the candidates up to the first that fails, or at least the shortest.
+        last = jnp.maximum(jnp.cumprod(error <= allowed).sum() - 1, 0)
+        reach = trial[last]
+        real, imaginary = amplitudes(jnp.append(jnp.minimum(offsets, reach), reach))
+        states = jnp.zeros((2, len(real), rows.shape[-1]), rows.dtype)
+        if len(rows) == 1:
+            table = jnp.stack([real, imaginary])
+        else:
+            table = jnp.stack([jnp.hstack([real, -imaginary]), jnp.hstack([imaginary, real])])
+        norm = jnp.sqrt(jnp.sum(rows**2))
+        states = accumulate(states, norm * table, basis.reshape(1, -1, rows.shape[-1]))
+        return Segment(states, reach, error[last], jnp.asarray(self.dim))
+
+
+def _lanczos(
+    apply: Apply, rows: Rows, dim: int, radius: Scalar
+) -> tuple[Float[Array, "r k d"], Float[Array, " k"], Float[Array, " k"]]:
+    """The basis v_1 .. v_dim, as rows first, with the diagonal alpha and the couplings beta to the next vector."""
+    tiny = 64 * jnp.finfo(rows.dtype).eps * jnp.maximum(radius, jnp.finfo(rows.dtype).tiny ** 0.5)
+
+    def step(k: Int[Array, ""], carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        basis, alpha, beta, v = carry
+        basis = jax.lax.dynamic_update_slice_in_dim(basis, v[:, None], k, 1)
+        w = apply(v)
+        alpha = alpha.at[k].set(jnp.sum(v * w))
+        for _ in range(2):
+            w = _orthogonalized(basis, w)
+        norm = jnp.sqrt(jnp.sum(w**2))
+        alive = norm > tiny
+        return basis, alpha, beta.at[k].set(jnp.where(alive, norm, 0)), jnp.where(alive, w / jnp.where(alive, norm, 1), 0)
+
+    basis = jnp.zeros((rows.shape[0], dim, rows.shape[1]), rows.dtype)
+    zeros = jnp.zeros(dim, rows.dtype)
+    start = (basis, zeros, zeros, rows / jnp.sqrt(jnp.sum(rows**2)))
+    return jax.lax.fori_loop(0, dim, step, start)[:3]
+
+
+def _orthogonalized(basis: Float[Array, "r k d"], w: Rows) -> Rows:
+    """w less its part in the complex span of the basis."""
+    real = jnp.einsum("rkd,rd->k", basis, w)
+    if len(w) == 1:
+        return w - real @ basis
+    imaginary = basis[0] @ w[1] - basis[1] @ w[0]
+    return w - jnp.stack([real @ basis[0] - imaginary @ basis[1], real @ basis[1] + imaginary @ basis[0]])

@@ -1,0 +1,6 @@
+"""Solvers: each evolves a battery under a protocol in its own space, and records work and magnetization."""
+
+from jaxbatt.solvers._base import Carry, Evolution, Limits, Record, Solver
+from jaxbatt.solvers.state_vector import StateVector
+
+__all__ = ["Carry", "Evolution", "Limits", "Record", "Solver", "StateVector"]

@@ -1,0 +1,80 @@
+"""What a solver is: a host-side ``prepare`` that refuses what it cannot do, and a traceable ``evolve``."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple, Protocol
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxbatt import protocols
+from jaxbatt._types import Magnetization, Scalar, Times
+from jaxbatt.battery import Battery
+
+
+class Record(NamedTuple):
+    """What is kept of the state at each time: (T,) work and (T, 3) mean magnetization."""
+
+    work: Times
+    magnetization: Magnetization
+
+
+class Carry(NamedTuple):
+    """Where an evolution stands.
+
+    Attributes:
+        time: the time reached.
+        state: what the solver evolves.
+        error: estimate that bounds the error of the work so far.
+        applications: Hamiltonian applications so far.
+        valid: whether the tolerance was met so far.
+    """
+
+    time: Scalar
+    state: Any
+    error: Scalar
+    applications: Int[Array, ""]
+    valid: Bool[Array, ""]
+
+
+class Limits(NamedTuple):
+    """Proven (for the mean field: estimated) limits that a search for maxima rests on.
+
+    Attributes:
+        bandwidth: largest angular frequency in W(t).
+        work: no time gives more work than this.
+    """
+
+    bandwidth: Scalar
+    work: Scalar
+
+
+class Evolution(eqx.Module):
+    """A battery under its protocol from t = 0 on, sampled forwards in time."""
+
+    edges: eqx.AbstractVar[Float[Array, " k"]]
+
+    @abc.abstractmethod
+    def start(self) -> Carry:
+        """The state at t = 0."""
+
+    @abc.abstractmethod
+    def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
+        """Evolves to the last of ``times`` (increasing, none before ``carry.time``) and records at each of them."""
+
+    @abc.abstractmethod
+    def limits(self) -> Limits:
+        """See :class:`Limits`."""
+
+
+class Solver(Protocol):
+    """A frozen value of plain numbers that turns a battery and a protocol into an :class:`Evolution`."""
+
+    def prepare(self, battery: Battery, protocol: protocols.Protocol) -> Any:
+        """Checks that the solver applies (ValueError with the reason if not) and gathers what ``evolve`` needs, a pytree."""
+        ...
+
+    def evolve(self, problem: Any) -> Evolution:
+        """The evolution of a prepared problem; runs under ``jit``, ``vmap``."""
+        ...

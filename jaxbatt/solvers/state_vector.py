@@ -1,0 +1,161 @@
+"""The main engine: the full state vector under any Pauli-sum Hamiltonian."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxbatt._checks import require_memory, total_memory
+from jaxbatt._types import Axis, Rows, Scalar, State
+from jaxbatt.battery import Battery
+from jaxbatt.hamiltonian import Bounds, Model, Operator, model_of
+from jaxbatt.observables import expectation, one_body_sums
+from jaxbatt.paulis import PauliSum, one_body
+from jaxbatt.propagators import Chebyshev, Propagator
+from jaxbatt.protocols import Protocol
+from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
+
+_REAL_START = 2**13
+"""Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
+
+
+class Problem(eqx.Module):
+    """A battery as Pauli sums, with its protocol and its initial state."""
+
+    model: Model
+    protocol: Protocol
+    state: State | None
+    start: str = eqx.field(static=True)
+
+
+def problem_of(battery: Battery, protocol: Protocol) -> Problem:
+    """Checks that the protocol fits the battery and turns both into Pauli sums."""
+    check_levels(protocol, battery.n_spins)
+    return Problem(model_of(battery), protocol, battery.state, battery.start)
+
+
+def check_levels(protocol: Protocol, n_spins: int) -> None:
+    """Refuses a field with values for another number of spins."""
+    shape = np.shape(protocol.levels)[1:]
+    if shape not in ((), (n_spins,)):
+        raise ValueError(f"the field has values for {shape[0]} spins, but the battery has {n_spins}; give a scalar or {n_spins} values.")
+
+
+@dataclasses.dataclass(frozen=True)
+class StateVector:
+    """Evolves all 2**N amplitudes: exact to the tolerance of the propagator, for any battery and protocol.
+
+    Args:
+        propagator: ``Chebyshev`` (default), ``Krylov`` or ``Taylor``.
+        dtype: complex128 (default) or complex64; the error estimate follows it.
+
+    Raises:
+        ValueError: the state does not fit the memory (when used), or dtype is not complex.
+    """
+
+    propagator: Propagator = Chebyshev()
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None and np.dtype(self.dtype) not in (np.complex64, np.complex128):
+            raise ValueError(f"`dtype` must be complex64 or complex128, but it is {self.dtype!r}.")
+
+    def prepare(self, battery: Battery, protocol: Protocol) -> Problem:
+        n = battery.n_spins
+        require_memory(24 * 2**n * self._real_dtype().itemsize, f"StateVector with {n} spins", "take fewer spins, or dtype=complex64")
+        return problem_of(battery, protocol)
+
+    def evolve(self, problem: Problem) -> SteppedEvolution:
+        dtype = self._real_dtype()
+        system = PauliSystem(problem, str(dtype))
+        bytes_each = 2 * 2**problem.model.n_spins * dtype.itemsize
+        window = max(1, total_memory() // 8 // bytes_each - 1)
+        return SteppedEvolution(
+            edges=problem.protocol.edges, levels=problem.protocol.levels, system=system, propagator=self.propagator, window=window
+        )
+
+    def _real_dtype(self) -> np.dtype:
+        return np.dtype(jnp.finfo(self.dtype or jnp.result_type(complex)).dtype)
+
+
+class PauliSystem(System):
+    """The 2**N amplitudes of a Pauli-sum battery."""
+
+    problem: Problem
+    dtype: str = eqx.field(static=True)
+
+    def initial_rows(self) -> Rows:
+        rows = initial_rows(self.problem.start, self.problem.state, self.problem.model.n_spins, self.dtype)
+        is_real = self.problem.model.drift.is_real and self.problem.protocol.axis != "y"
+        if len(rows) == 2 or (is_real and rows.shape[1] >= _REAL_START):
+            return rows
+        return jnp.concatenate([rows, jnp.zeros_like(rows)])
+
+    def stretch(self, level: Float[Array, "*n"]) -> Stretch:
+        model, axis = self.problem.model, self.problem.protocol.axis
+        gain = model.difference - one_body(model.n_spins, axis, level)
+        single = [string.weight == 1 for string in gain.strings]
+        many = gain.select([string.weight > 1 for string in gain.strings])
+        return PauliStretch(
+            Operator.of(charging_hamiltonian(model, axis, level)).astype(self.dtype),
+            one_body_weights(gain.select(single)).astype(self.dtype),
+            Operator.of(many).astype(self.dtype) if many.strings else None,
+        )
+
+    def energy_bounds(self) -> tuple[Bounds, Scalar]:
+        model = self.problem.model
+        operator = Operator.of(model.energy).astype(self.dtype)
+        rows = initial_rows(self.problem.start, self.problem.state, model.n_spins, self.dtype)
+        rows = rows if operator.is_real or len(rows) == 2 else jnp.concatenate([rows, jnp.zeros_like(rows)])
+        return operator.bounds(), expectation(operator, rows)
+
+
+class PauliStretch(Stretch):
+    """H as an operator, and H_0 - H as one-body weights (3, N) plus, where it has them, many-body strings."""
+
+    operator: Operator
+    weights: Float[Array, "3 n"]
+    many: Operator | None
+
+    def apply(self, rows: Rows) -> Rows:
+        return self.operator.apply(rows)
+
+    def bounds(self) -> Bounds:
+        return self.operator.bounds()
+
+    def observe(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
+        magnetization, gain = one_body_sums(rows, self.weights)
+        return gain + (expectation(self.many, rows) if self.many is not None else 0), magnetization
+
+    def gain_bounds(self) -> Bounds:
+        center, radius = self.many.bounds() if self.many is not None else (0.0, 0.0)
+        lengths = jnp.sqrt(jnp.sum(self.weights**2, axis=0))
+        return Bounds(jnp.asarray(center, self.weights.dtype), radius + lengths.sum())
+
+
+def charging_hamiltonian(model: Model, axis: Axis, level: Float[Array, "*n"]) -> PauliSum:
+    """drift + field, for one value of the field."""
+    return model.drift + one_body(model.n_spins, axis, level)
+
+
+def one_body_weights(part: PauliSum) -> Float[Array, "3 n"]:
+    """The coefficients of single-spin strings as (3, N): X, Y, Z for each site."""
+    weights = jnp.zeros((3, part.n_spins), part.coefficients.dtype)
+    letters = np.array([(1 if s.n_y else 0) if s.flip else 2 for s in part.strings], int)
+    sites = np.array([part.n_spins - (s.flip | s.sign).bit_length() for s in part.strings], int)
+    return weights.at[letters, sites].add(part.coefficients)
+
+
+def initial_rows(start: str, state: Array | None, n_spins: int, dtype: DTypeLike) -> Rows:
+    """The initial state as one real row, or as two where it is complex."""
+    if state is None:
+        index = -1 if start == "down" else 0
+        return jnp.zeros((1, 2**n_spins), dtype).at[0, index].set(1)
+    parts = [state.real, state.imag] if jnp.iscomplexobj(state) else [state]
+    return jnp.stack(parts).astype(dtype)
