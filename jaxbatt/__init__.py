@@ -20,7 +20,7 @@ from jaxbatt.paulis import PauliSum
 from jaxbatt.propagators import Chebyshev, Krylov, Taylor
 from jaxbatt.protocols import ConstantField, PiecewiseField
 from jaxbatt.results import ChargingCurve, Info, Peak
-from jaxbatt.solvers import StateVector
+from jaxbatt.solvers import Collective, Spectral, StateVector
 
 if TYPE_CHECKING:
     from jaxbatt import paper, plots
@@ -34,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Chebyshev",
     "ChargingCurve",
+    "Collective",
     "ConstantField",
     "Info",
     "Krylov",
@@ -43,6 +44,7 @@ __all__ = [
     "Peak",
     "PiecewiseField",
     "SpinBattery",
+    "Spectral",
     "StateVector",
     "Taylor",
     "charge",

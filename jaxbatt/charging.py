@@ -15,7 +15,11 @@ from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.maxima import Objective, find_maximum
 from jaxbatt.protocols import Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak
-from jaxbatt.solvers import Carry, Solver, StateVector
+from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, is_uniform
+
+_SPECTRAL_ALWAYS = 8
+_SPECTRAL_LONG = 12
+_LONG_PHASE = 5000.0
 
 Result = TypeVar("Result", ChargingCurve, Peak)
 
@@ -97,8 +101,26 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
 
 
 def default_solver(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> Solver:
-    """The solver that ``solver=None`` stands for."""
-    return StateVector()
+    """The solver that ``solver=None`` stands for.
+
+    Uniform all-to-all batteries from 9 spins on: ``Collective``. Up to 8 spins, or up to 12 and so long a time that
+    stepping would take thousands of Hamiltonian applications: ``Spectral``. Else ``StateVector``. Numbers that JAX is
+    tracing count as neither uniform nor long.
+    """
+    n = battery.n_spins
+    if n > _SPECTRAL_ALWAYS and isinstance(battery, SpinBattery) and battery.start != "array" and is_uniform(battery, protocol):
+        return Collective()
+    if n <= _SPECTRAL_ALWAYS:
+        return Spectral()
+    return Spectral() if n <= _SPECTRAL_LONG and _phase(battery, protocol, horizon) > _LONG_PHASE else StateVector()
+
+
+def _phase(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> float:
+    """||H|| t, roughly, where it is known: the number of Hamiltonian applications that stepping would take."""
+    terms = battery.drift.coefficients if isinstance(battery, PauliBattery) else battery.couplings / 2
+    size = concrete(jnp.abs(terms).sum() + battery.n_spins * jnp.abs(protocol.levels).max())
+    time = concrete(horizon)
+    return float(size * time) if size is not None and time is not None and np.isfinite(time) else 0.0
 
 
 def _maximum(

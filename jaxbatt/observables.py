@@ -2,44 +2,81 @@
 
 from __future__ import annotations
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
 
-from jaxbatt._types import Rows, Scalar
-from jaxbatt.hamiltonian import Operator
+from jaxbatt._types import Axis, Rows, Scalar
+from jaxbatt.hamiltonian import Bounds, Model, Operator
+from jaxbatt.kernels import walsh
+from jaxbatt.paulis import PauliSum, one_body
 
 
-def one_body_sums(rows: Rows, weights: Float[Array, "3 n"]) -> tuple[Float[Array, "3"], Scalar]:
-    """Mean of <X_i>, <Y_i>, <Z_i> over the spins, and sum_i (w_xi <X_i> + w_yi <Y_i> + w_zi <Z_i>), in one pass.
+class Gain(eqx.Module):
+    """H_0 - H at one value of the field, measured in place of H_0: while H is constant both change alike.
 
-    With b' the basis state b with spin i flipped and s_i(b) = +1 for up, -1 for down,
-    <X_i> = sum_b Re(psi_b* psi_b'), <Y_i> = sum_b s_i(b) Im(psi_b* psi_b'), <Z_i> = sum_b s_i(b) |psi_b|**2.
-
-    Args:
-        rows: (2, 2**N) real and imaginary part of a normalized state.
-        weights: (3, N).
+    Attributes:
+        weights: (3, N) coefficients of X, Y, Z at each site.
+        diagonals: sum_i w_i s_i(b) for those of X, Y, Z that occur, s_i(b) = +1 for up and -1 for down.
+        many: the strings on several spins, where there are any.
     """
+
+    weights: Float[Array, "3 n"]
+    diagonals: tuple[Float[Array, " d"] | None, ...]
+    many: Operator | None
+
+    @classmethod
+    def of(cls, model: Model, axis: Axis, level: Float[Array, "*n"], dtype: DTypeLike) -> Gain:
+        difference = model.difference - one_body(model.n_spins, axis, level)
+        single = difference.select([string.weight == 1 for string in difference.strings])
+        many = difference.select([string.weight > 1 for string in difference.strings])
+        letters, sites = _places(single)
+        weights = jnp.zeros((3, model.n_spins), dtype).at[letters, sites].add(single.coefficients.astype(dtype))
+        masks = 2 ** np.arange(model.n_spins)[::-1]
+        zero = jnp.zeros(2**model.n_spins, dtype)
+        diagonals = tuple(walsh(zero.at[masks].set(weights[k])) if k in letters else None for k in range(3))
+        return cls(weights, diagonals, Operator.of(many).astype(dtype) if many.strings else None)
+
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
+        """<H_0 - H> and the mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
+        size = rows.shape[-1]
+        n_spins = size.bit_length() - 1
+        total = (n_spins - 2 * jax.lax.population_count(jnp.arange(size, dtype=jnp.int32))).astype(rows.dtype)
+        densities = (_density(walsh(rows)) / size, _density(walsh(_y_to_x(rows))) / size, _density(rows))
+        magnetization = jnp.stack([jnp.sum(density * total) for density in densities]) / n_spins
+        gain = sum(jnp.sum(density * d) for density, d in zip(densities, self.diagonals, strict=True) if d is not None)
+        return gain + (expectation(self.many, rows) if self.many is not None else 0.0), magnetization
+
+    def bounds(self) -> Bounds:
+        """Encloses the spectrum of H_0 - H."""
+        center, radius = self.many.bounds() if self.many is not None else (0.0, 0.0)
+        lengths = jnp.sqrt(jnp.sum(self.weights**2, axis=0))
+        return Bounds(jnp.asarray(center, self.weights.dtype), radius + lengths.sum())
+
+
+def _density(rows: Rows) -> Float[Array, " d"]:
+    return rows[0] ** 2 + rows[1] ** 2
+
+
+def _y_to_x(rows: Rows) -> Rows:
+    """(-i)**popcount(b) psi_b, the rotation by which each Y becomes X."""
+    turns = jax.lax.population_count(jnp.arange(rows.shape[-1], dtype=jnp.int32)) & 3
     real, imaginary = rows
-    n_spins = weights.shape[1]
-    basis = jnp.arange(real.shape[-1], dtype=jnp.int32)
-    density = real**2 + imaginary**2
-    sums = [jnp.zeros_like(real)] * 4
-    for site in range(n_spins):
-        bit = n_spins - 1 - site
-        flipped = basis ^ (1 << bit)
-        other_real, other_imaginary = (part.at[flipped].get(mode="promise_in_bounds", unique_indices=True) for part in rows)
-        up = (1 - 2 * ((basis >> bit) & 1)).astype(rows.dtype)
-        local = (
-            real * other_real + imaginary * other_imaginary,
-            up * (real * other_imaginary - imaginary * other_real),
-            up * density,
-        )
-        weighted = sum(w * value for w, value in zip(weights[:, site], local, strict=True))
-        sums = [total + value for total, value in zip(sums, (*local, weighted), strict=True)]
-    x, y, z, weighted = (total.sum() for total in sums)
-    return jnp.stack([x, y, z]) / n_spins, weighted
+    swapped = turns % 2 == 1
+    first, second = jnp.where(swapped, imaginary, real), jnp.where(swapped, -real, imaginary)
+    return jnp.where(turns >= 2, -1, 1).astype(rows.dtype) * jnp.stack([first, second])
 
 
 def expectation(operator: Operator, rows: Rows) -> Scalar:
     """<psi|H|psi> for a state of one or two real rows."""
     return jnp.sum(rows * operator.apply(rows))
+
+
+def _places(part: PauliSum) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Letter (0, 1, 2 for X, Y, Z) and site of every single-spin string."""
+    letters = np.array([(1 if s.n_y else 0) if s.flip else 2 for s in part.strings], int)
+    sites = np.array([part.n_spins - (s.flip | s.sign).bit_length() for s in part.strings], int)
+    return letters, sites

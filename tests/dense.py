@@ -35,6 +35,8 @@ def interaction(couplings, anisotropy=0.0):
     for i in range(n):
         for j in range(i + 1, n):
             for letter, factor in zip("xyz", factors, strict=True):
+                if factor == 0.0:
+                    continue
                 total -= couplings[i, j] * factor * pauli(letter, i, n) @ pauli(letter, j, n)
     return total
 

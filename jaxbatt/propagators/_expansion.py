@@ -35,7 +35,7 @@ def expand(
     Args:
         shifted: H' on real rows.
         rows: the state, (1, d) or (2, d).
-        coefficients: (M, K) with K even: Re c_k for even k, Im c_k for odd k.
+        coefficients: (M, K) with K a multiple of 64: Re c_k for even k, Im c_k for odd k.
         growth: (K,) factors of the recurrence.
         back: weight of the vector before the last.
         pairs: number of pairs to add, at most K / 2.

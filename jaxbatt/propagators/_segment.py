@@ -23,7 +23,7 @@ class Segment(NamedTuple):
         states: (2, M + 1, d) real and imaginary parts at the M offsets (those beyond ``reach`` mean nothing) and, last,
             at ``reach`` itself. A global phase is left out.
         reach: how far the segment got, at most the limit asked for.
-        error: bound of the truncation error of every state, in the 2-norm.
+        error: estimate that bounds the error of every state in the 2-norm: the proven truncation, and rounding.
         applications: number of applications of H.
     """
 
@@ -69,7 +69,9 @@ def accumulate(states: States, coefficients: Float[Array, "2 m k"], vectors: Flo
     ``vectors`` are two sets, one for each row, or one set for both.
     """
     size = states.shape[-1]
-    chunk = min(size, max(2**12, size // 256))
+    chunk = max(2**12, size // 256)
+    if size % chunk:
+        return states + coefficients @ vectors
 
     def add(i: Int[Array, ""], states: States) -> States:
         start = (0, 0, i * chunk)

@@ -53,7 +53,7 @@ class Chebyshev:
         pairs = (n_terms + 1) // 2
         growth = jnp.full(_TERMS, 2, rows.dtype).at[0].set(1)
         states = expand(lambda v: (apply(v) - center * v) / radius, rows, coefficients, growth, 1, pairs)
-        return Segment(states, reach, tails[n_terms - 1], 2 * pairs)
+        return Segment(states, reach, tails[n_terms - 1] + 2 * eps * pairs, 2 * pairs)
 
 
 def _tail_bounds(z: Scalar) -> Float[Array, " k"]:

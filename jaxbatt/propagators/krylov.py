@@ -45,7 +45,8 @@ class Krylov:
         self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
-        basis, alpha, beta = _lanczos(lambda v: apply(v) - center * v, rows, self.dim, radius)
+        basis, alpha, beta = _lanczos(apply, rows, self.dim, radius)
+        alpha = alpha - alpha[0]
         levels, vectors = jnp.linalg.eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
 
         def amplitudes(t: Float[Array, " m"]) -> tuple[Float[Array, "m k"], Float[Array, "m k"]]:
@@ -58,7 +59,8 @@ class Krylov:
         residual = beta[-1] * jnp.hypot(real[:, -1], imaginary[:, -1])
         growing = jnp.maximum(residual, jnp.append(0, residual[:-1]))
         error = jnp.cumsum(growing * jnp.diff(trial, prepend=0))
-        allowed = jnp.maximum(rate, 4 * eps * radius) * trial
+        rounding = eps * (jnp.abs(alpha).max() + 2 * beta.max()) * trial + eps * self.dim
+        allowed = jnp.maximum(rate * trial, 4 * rounding)
         # The error grows with the length: take the candidates up to the first that fails, or at least the shortest.
         last = jnp.maximum(jnp.cumprod(error <= allowed).sum() - 1, 0)
         reach = trial[last]
@@ -70,7 +72,7 @@ class Krylov:
             table = jnp.stack([jnp.hstack([real, -imaginary]), jnp.hstack([imaginary, real])])
         norm = jnp.sqrt(jnp.sum(rows**2))
         states = accumulate(states, norm * table, basis.reshape(1, -1, rows.shape[-1]))
-        return Segment(states, reach, error[last], jnp.asarray(self.dim))
+        return Segment(states, reach, error[last] + rounding[last], jnp.asarray(self.dim))
 
 
 def _lanczos(

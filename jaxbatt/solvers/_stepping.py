@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.hamiltonian import Bounds
@@ -16,24 +16,35 @@ from jaxbatt.propagators import Propagator
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
 
 
-class Stretch(eqx.Module):
-    """The Hamiltonian while the field is constant, and what is measured then."""
+class Generator(Protocol):
+    """A Hamiltonian as far as stepping needs it."""
 
-    @abc.abstractmethod
     def apply(self, rows: Rows) -> Rows:
         """H on real rows."""
+        ...
 
-    @abc.abstractmethod
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H."""
+        ...
 
-    @abc.abstractmethod
-    def observe(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
+
+class Measured(Protocol):
+    """H_0 - H as far as stepping needs it."""
+
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
         """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
+        ...
 
-    @abc.abstractmethod
-    def gain_bounds(self) -> Bounds:
+    def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""
+        ...
+
+
+class Stretch(NamedTuple):
+    """While the field is constant: what drives the state, and what is measured."""
+
+    operator: Generator
+    gain: Measured
 
 
 class System(eqx.Module):
@@ -71,13 +82,15 @@ class SteppedEvolution(Evolution):
     propagator: Propagator = eqx.field(static=True)
     window: int = eqx.field(static=True)
     """Most states that are held at once."""
+    trusted: Bool[Array, ""] | bool = True
+    """False where the system does not describe the battery."""
 
     def start(self) -> Carry:
         rows = self.system.initial_rows()
         zero = jnp.zeros((), rows.dtype)
-        gain = self._stretch(jnp.zeros((), int)).observe(_two_rows(rows))[0]
+        gain = self._stretch(jnp.zeros((), int)).gain.measure(_two_rows(rows))[0]
         state = StateCarry(rows, jnp.zeros((), int), -gain, zero)
-        return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.isfinite(gain))
+        return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.isfinite(gain) & self.trusted)
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
         count, window = len(times), min(self.window, len(times))
@@ -110,10 +123,10 @@ class SteppedEvolution(Evolution):
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
-        radii = jax.lax.map(lambda level: self.system.stretch(level).bounds().radius, self.levels)
+        radii = jax.lax.map(lambda level: self.system.stretch(level).operator.bounds().radius, self.levels)
         work = energy.center + energy.radius - initial
         if len(self.levels) == 1:
-            gain = self.system.stretch(self.levels[0]).gain_bounds()
+            gain = self.system.stretch(self.levels[0]).gain.bounds()
             work = jnp.minimum(work, gain.center + gain.radius + self.start().state.base)
         return Limits(2 * radii.max(), work)
 
@@ -130,9 +143,9 @@ class SteppedEvolution(Evolution):
         end = jnp.where(is_last, wanted[-1], jnp.minimum(self.edges[piece], wanted[-1]))
         limit = (end - carry.time).astype(rows.dtype)
         offsets = (wanted - carry.time).astype(rows.dtype)
-        center, radius = stretch.bounds()
-        segment = self.propagator.advance(stretch.apply, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
-        gains, magnetization = _observe_all(stretch, segment.states)
+        center, radius = stretch.operator.bounds()
+        segment = self.propagator.advance(stretch.operator.apply, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
+        gains, magnetization = _measure_all(stretch.gain, segment.states)
 
         finished = segment.reach >= limit
         time = jnp.where(finished, end, carry.time + segment.reach)
@@ -140,13 +153,12 @@ class SteppedEvolution(Evolution):
         at_edge = finished & ~is_last & (end >= self.edges[piece])
         piece = piece + at_edge
         if fixed is None:
-            new_gain = self._stretch(piece).observe(rows)[0]
+            new_gain = self._stretch(piece).gain.measure(rows)[0]
             next_base = jnp.where(at_edge, base + gains[-1] - new_gain, base)
         else:
             next_base = base
-        rounding = jnp.finfo(rows.dtype).eps * segment.applications
-        deviation = deviation + segment.error + rounding
-        error = jnp.maximum(carry.error, deviation * (2 * stretch.gain_bounds().radius + spread))
+        deviation = deviation + segment.error
+        error = jnp.maximum(carry.error, deviation * (2 * stretch.gain.bounds().radius + spread))
         passed = jnp.sum(offsets <= segment.reach)
         valid = carry.valid & jnp.isfinite(time) & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
         state = StateCarry(rows, piece, next_base, deviation)
@@ -158,7 +170,7 @@ def _two_rows(rows: Rows) -> Rows:
     return rows if rows.shape[0] == 2 else jnp.concatenate([rows, jnp.zeros_like(rows)])
 
 
-def _observe_all(stretch: Stretch, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
+def _measure_all(gain: Measured, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
     count, size = states.shape[1:]
     together = max(1, min(count, 2**16 // size))
-    return jax.lax.map(lambda j: stretch.observe(states[:, j]), jnp.arange(count), batch_size=together)
+    return jax.lax.map(lambda j: gain.measure(states[:, j]), jnp.arange(count), batch_size=together)

@@ -15,7 +15,7 @@ from jaxbatt._checks import require_memory, total_memory
 from jaxbatt._types import Axis, Rows, Scalar, State
 from jaxbatt.battery import Battery
 from jaxbatt.hamiltonian import Bounds, Model, Operator, model_of
-from jaxbatt.observables import expectation, one_body_sums
+from jaxbatt.observables import Gain, expectation
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import Protocol
@@ -99,14 +99,8 @@ class PauliSystem(System):
 
     def stretch(self, level: Float[Array, "*n"]) -> Stretch:
         model, axis = self.problem.model, self.problem.protocol.axis
-        gain = model.difference - one_body(model.n_spins, axis, level)
-        single = [string.weight == 1 for string in gain.strings]
-        many = gain.select([string.weight > 1 for string in gain.strings])
-        return PauliStretch(
-            Operator.of(charging_hamiltonian(model, axis, level)).astype(self.dtype),
-            one_body_weights(gain.select(single)).astype(self.dtype),
-            Operator.of(many).astype(self.dtype) if many.strings else None,
-        )
+        operator = Operator.of(charging_hamiltonian(model, axis, level)).astype(self.dtype)
+        return Stretch(operator, Gain.of(model, axis, level, self.dtype))
 
     def energy_bounds(self) -> tuple[Bounds, Scalar]:
         model = self.problem.model
@@ -116,40 +110,9 @@ class PauliSystem(System):
         return operator.bounds(), expectation(operator, rows)
 
 
-class PauliStretch(Stretch):
-    """H as an operator, and H_0 - H as one-body weights (3, N) plus, where it has them, many-body strings."""
-
-    operator: Operator
-    weights: Float[Array, "3 n"]
-    many: Operator | None
-
-    def apply(self, rows: Rows) -> Rows:
-        return self.operator.apply(rows)
-
-    def bounds(self) -> Bounds:
-        return self.operator.bounds()
-
-    def observe(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
-        magnetization, gain = one_body_sums(rows, self.weights)
-        return gain + (expectation(self.many, rows) if self.many is not None else 0), magnetization
-
-    def gain_bounds(self) -> Bounds:
-        center, radius = self.many.bounds() if self.many is not None else (0.0, 0.0)
-        lengths = jnp.sqrt(jnp.sum(self.weights**2, axis=0))
-        return Bounds(jnp.asarray(center, self.weights.dtype), radius + lengths.sum())
-
-
 def charging_hamiltonian(model: Model, axis: Axis, level: Float[Array, "*n"]) -> PauliSum:
     """drift + field, for one value of the field."""
     return model.drift + one_body(model.n_spins, axis, level)
-
-
-def one_body_weights(part: PauliSum) -> Float[Array, "3 n"]:
-    """The coefficients of single-spin strings as (3, N): X, Y, Z for each site."""
-    weights = jnp.zeros((3, part.n_spins), part.coefficients.dtype)
-    letters = np.array([(1 if s.n_y else 0) if s.flip else 2 for s in part.strings], int)
-    sites = np.array([part.n_spins - (s.flip | s.sign).bit_length() for s in part.strings], int)
-    return weights.at[letters, sites].add(part.coefficients)
 
 
 def initial_rows(start: str, state: Array | None, n_spins: int, dtype: DTypeLike) -> Rows:

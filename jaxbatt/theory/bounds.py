@@ -35,7 +35,7 @@ def max_work_bound(n: ScalarLike, field: ScalarLike, omega: ScalarLike) -> Array
     Source: consequence of energy conservation in the model of Le et al., PRA 97, 022106 (2018).
     """
     check_spins(n)
-    return n * (field + jnp.hypot(field, omega))
+    return (jnp.hypot(field, omega) + field) * n
 
 
 def work_bound(n: ScalarLike, field: ScalarLike, omega: ScalarLike, t: ArrayLike) -> Array:
@@ -60,7 +60,7 @@ def work_bound(n: ScalarLike, field: ScalarLike, omega: ScalarLike, t: ArrayLike
     check_spins(n)
     rate = jnp.abs(omega)
     angle = jnp.minimum(2 * rate * jnp.abs(jnp.asarray(t)), jnp.pi - jnp.arctan2(rate, field))
-    return n * (2 * field * jnp.sin(angle / 2) ** 2 + rate * jnp.sin(angle))
+    return (jnp.sin(angle / 2) ** 2 * (2 * field) + jnp.sin(angle) * rate) * n
 
 
 def max_power_bound(n: ScalarLike, field: ScalarLike, omega: ScalarLike) -> Array:
@@ -84,7 +84,7 @@ def max_power_bound(n: ScalarLike, field: ScalarLike, omega: ScalarLike) -> Arra
     check_spins(n)
     check_not_negative("field", field, "the battery is charged from spins down, its ground state for B >= 0")
     rate = jnp.abs(omega)
-    return n * (BEST_POWER * rate * field + 2 * rate**2)
+    return (rate * (BEST_POWER * field) + 2 * rate**2) * n
 
 
 def certificate_time(capacity: ScalarLike, best_power: ScalarLike) -> Array:
@@ -106,7 +106,7 @@ def certificate_time(capacity: ScalarLike, best_power: ScalarLike) -> Array:
     """
     check_positive("capacity", capacity, "pass an upper bound on the work, such as E_max(H_0) - E_0")
     check_positive("best_power", best_power, "pass the largest power found so far")
-    return capacity / jnp.asarray(best_power)
+    return jnp.asarray(capacity) / best_power
 
 
 def max_power_gradient(work_gradient: Parameters, best_time: ScalarLike) -> Parameters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -51,6 +52,7 @@ def ellipj(u: ArrayLike, m: ArrayLike) -> JacobiFunctions:
     return ellipj_complement(u, 1 - jnp.asarray(m))
 
 
+@jax.jit
 def ellipj_complement(u: ArrayLike, complement: ArrayLike) -> JacobiFunctions:
     """``ellipj`` as a function of the complementary parameter 1 - m in [0, 1], exact as m tends to 1."""
     u, complement = jnp.asarray(u), jnp.asarray(complement)

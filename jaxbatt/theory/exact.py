@@ -52,7 +52,7 @@ def independent_work(n: ScalarLike, field: ScalarLike, omega: ScalarLike, t: Arr
     Source: Le et al., PRA 97, 022106 (2018), single cell and XXX chain, section III.
     """
     check_spins(n)
-    return 2 * n * field * jnp.sin(omega * jnp.asarray(t)) ** 2
+    return jnp.sin(omega * jnp.asarray(t)) ** 2 * (2 * n * field)
 
 
 def independent_max_power(n: ScalarLike, field: ScalarLike, omega: ScalarLike) -> Array:
@@ -75,7 +75,7 @@ def independent_max_power(n: ScalarLike, field: ScalarLike, omega: ScalarLike) -
     """
     check_spins(n)
     check_not_negative("field", field, "the battery is charged from spins down, its ground state for B >= 0")
-    return BEST_POWER * n * field * jnp.abs(omega)
+    return jnp.abs(omega) * (BEST_POWER * n * field)
 
 
 def independent_max_power_time(omega: ScalarLike) -> Array:
@@ -117,7 +117,7 @@ def interactions_off_work(
     """
     check_spins(n)
     angle = omega * jnp.asarray(t)
-    return 2 * n * field * jnp.sin(angle) ** 2 + (1 - anisotropy) * total_coupling * jnp.sin(2 * angle) ** 2
+    return jnp.sin(angle) ** 2 * (2 * n * field) + jnp.sin(2 * angle) ** 2 * ((1 - anisotropy) * total_coupling)
 
 
 class InteractionsOffMaximum(NamedTuple):
@@ -183,7 +183,7 @@ def ising_pair_work(field: ScalarLike, g: ScalarLike, omega: ScalarLike, t: Arra
     t = jnp.asarray(t)
     level = jnp.sqrt(g**2 + 4 * omega**2)
     field_part = 1 - jnp.cos(level * t) * jnp.cos(g * t) - g / level * jnp.sin(level * t) * jnp.sin(g * t)
-    return 2 * field * field_part + 4 * g * omega**2 / level**2 * jnp.sin(level * t) ** 2
+    return field_part * (2 * field) + jnp.sin(level * t) ** 2 * (4 * g * omega**2) / level**2
 
 
 def work_from_magnetization(n: ScalarLike, field: ScalarLike, omega: ScalarLike, x: ArrayLike, z: ArrayLike) -> Array:
@@ -204,4 +204,4 @@ def work_from_magnetization(n: ScalarLike, field: ScalarLike, omega: ScalarLike,
     Source: energy conservation applied to Le et al., PRA 97, 022106 (2018), Eq. 1 and following.
     """
     check_spins(n)
-    return field * (n + jnp.asarray(z)) - omega * jnp.asarray(x)
+    return (jnp.asarray(z) + n) * field - jnp.asarray(x) * omega

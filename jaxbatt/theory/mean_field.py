@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -34,12 +35,16 @@ def mean_field_z(n: ScalarLike, g: ScalarLike, anisotropy: ScalarLike, omega: Sc
     Source: solution of Le et al., PRA 97, 022106 (2018), Eq. 21 at p = 0.
     """
     check_spins(n)
-    rabi = jnp.asarray(2 * jnp.abs(omega))
-    trap = jnp.asarray(jnp.abs(g * (n - 1) * (1 - anisotropy)))
+    return _polarization(jnp.abs(g * (n - 1) * (1 - anisotropy)), 2 * jnp.abs(omega), jnp.asarray(t))
+
+
+@jax.jit
+def _polarization(trap: Array, rabi: Array, t: Array) -> Array:
+    """s_z for k = trap / rabi, without dividing by either where it is zero."""
     turns = trap <= rabi
     large, small = jnp.where(turns, rabi, trap), jnp.where(turns, trap, rabi)
     scale = jnp.where(large == 0, 1.0, large)
-    functions = ellipj_complement(large * jnp.asarray(t), (scale - small) * (scale + small) / scale**2)
+    functions = ellipj_complement(large * t, (scale - small) * (scale + small) / scale**2)
     return -jnp.where(turns, functions.cn, functions.dn)
 
 
@@ -66,7 +71,7 @@ def mean_field_work(
     Source: Le et al., PRA 97, 022106 (2018), Eq. 21 at p = 0.
     """
     z = mean_field_z(n, g, anisotropy, omega, t)
-    return n * field * (1 + z) + (1 - anisotropy) * g * n * (n - 1) / 2 * (1 - z) * (1 + z)
+    return (1 + z) * (n * field) + (1 - z) * (1 + z) * ((1 - anisotropy) * g * n * (n - 1) / 2)
 
 
 def mean_field_critical_coupling(n: ScalarLike, anisotropy: ScalarLike, omega: ScalarLike) -> Array:
@@ -90,7 +95,9 @@ def mean_field_critical_coupling(n: ScalarLike, anisotropy: ScalarLike, omega: S
     check_finite("anisotropy", anisotropy)
     value = concrete(anisotropy)
     if value is not None and (value == 1).any():
-        raise ValueError(f"`anisotropy` must differ from 1, but it is {anisotropy}; an XXX chain is never trapped, pass alpha < 1.")
+        raise ValueError(
+            f"`anisotropy` must differ from 1, but it is {anisotropy}; an XXX chain is never trapped, pass alpha < 1."
+        )
     return 2 * jnp.abs(omega) / ((n - 1) * jnp.abs(1 - jnp.asarray(anisotropy)))
 
 

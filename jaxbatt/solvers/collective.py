@@ -1,0 +1,188 @@
+"""Uniform all-to-all batteries in the ladder of N + 1 Dicke states."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxbatt import protocols
+from jaxbatt._checks import concrete
+from jaxbatt._types import Axis, Rows, Scalar
+from jaxbatt.battery import Battery, SpinBattery
+from jaxbatt.hamiltonian import Bounds, times_i
+from jaxbatt.propagators import Krylov, Propagator
+from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
+
+_WINDOW = 256
+"""States held at once."""
+
+
+class CollectiveProblem(eqx.Module):
+    """A uniform battery: one coupling, one field, one amplitude."""
+
+    field: Scalar
+    coupling: Scalar
+    anisotropy: Float[Array, "3"]
+    levels: Float[Array, " k"]
+    edges: Float[Array, " k"]
+    uniform: Bool[Array, ""]
+    n_spins: int = eqx.field(static=True)
+    axis: Axis = eqx.field(static=True)
+    start: str = eqx.field(static=True)
+    field_while_charging: bool = eqx.field(static=True)
+    interactions_while_charging: bool = eqx.field(static=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """Evolves the N + 1 symmetric states of a battery whose couplings, field and protocol are the same for all spins.
+
+    With S_a = sum_i sigma_a,i: sum_{i<j} Z_i Z_j = (S_z**2 - N) / 2, so H has at most five diagonals; N = 10,000 is easy.
+
+    Args:
+        propagator: ``Krylov`` (default: at strong coupling the state stays near the end of the ladder, which a Krylov
+            space follows and a bound of the whole spectrum does not), ``Chebyshev`` or ``Taylor``.
+
+    Raises:
+        ValueError: couplings, field or protocol are not uniform, or the initial state is an array (when used).
+
+    Source: Le et al., PRA 97, 022106 (2018), section V.
+    """
+
+    propagator: Propagator = Krylov()
+
+    def prepare(self, battery: Battery, protocol: protocols.Protocol) -> CollectiveProblem:
+        if not isinstance(battery, SpinBattery):
+            raise ValueError(f"Collective needs a SpinBattery with uniform couplings, but it got a {type(battery).__name__}; use StateVector().")
+        if battery.start == "array":
+            raise ValueError('Collective starts from "down" or "up", but `initial_state` is an array; use StateVector().')
+        if is_uniform(battery, protocol) is False:
+            raise ValueError(
+                "Collective needs the same coupling between all spins and the same field on each of them, but they differ; "
+                "use StateVector(), or power_law(n, g, 0)."
+            )
+        levels = protocol.levels if protocol.levels.ndim == 1 else protocol.levels[:, 0]
+        return CollectiveProblem(
+            field=battery.field.reshape(-1)[0],
+            coupling=_first_coupling(battery),
+            anisotropy=battery.anisotropy,
+            levels=levels,
+            edges=protocol.edges,
+            uniform=_uniformity(battery, protocol),
+            n_spins=battery.n_spins,
+            axis=protocol.axis,
+            start=battery.start,
+            field_while_charging=battery.field_while_charging,
+            interactions_while_charging=battery.interactions_while_charging,
+        )
+
+    def evolve(self, problem: CollectiveProblem) -> SteppedEvolution:
+        return SteppedEvolution(
+            edges=problem.edges,
+            levels=problem.levels,
+            system=CollectiveSystem(problem),
+            propagator=self.propagator,
+            window=_WINDOW,
+            trusted=problem.uniform,
+        )
+
+
+class CollectiveSystem(System):
+    """The Dicke ladder: state k has k spins down, S_z = N - 2 k."""
+
+    problem: CollectiveProblem
+
+    def initial_rows(self) -> Rows:
+        n = self.problem.n_spins
+        return jnp.zeros((2, n + 1)).at[0, n if self.problem.start == "down" else 0].set(1)
+
+    def stretch(self, level: Float[Array, ""]) -> Stretch:
+        p = self.problem
+        none = jnp.zeros(())
+        interactions, field = (p.coupling, p.field) if p.interactions_while_charging else (none, p.field)
+        kept = field if p.field_while_charging else none
+        drive = jnp.zeros(3).at["xyz".index(p.axis)].set(level)
+        fields = drive.at[2].add(kept)
+        missing = p.coupling - interactions
+        generator = LadderOperator(p.n_spins, fields, interactions * p.anisotropy)
+        return Stretch(generator, LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field) - fields, missing * p.anisotropy))
+
+    def energy_bounds(self) -> tuple[Bounds, Scalar]:
+        p = self.problem
+        energy = LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field), p.coupling * p.anisotropy)
+        rows = self.initial_rows()
+        return energy.bounds(), jnp.sum(rows * energy.apply(rows))
+
+
+class LadderOperator(eqx.Module):
+    """sum_a h_a S_a - sum_a (j_a / 2) S_a**2 on the ladder, less a constant.
+
+    S_x**2 + S_y**2 = N (N + 2) - S_z**2 is diagonal, and S_x**2 - S_y**2 = 2 (R**2 + R^T**2) with R |k> = sqrt(k (N - k + 1)) |k - 1>,
+    S_x = R + R^T, S_y = -i (R - R^T). The constant makes the ends of the ladder, where S_z**2 = N**2, exact zeros.
+    """
+
+    n_spins: int = eqx.field(static=True)
+    fields: Float[Array, "3"]
+    couplings: Float[Array, "3"]
+
+    def apply(self, rows: Rows) -> Rows:
+        x, y, _ = self.fields
+        lowered, raised = self._lower(rows), self._raise(rows)
+        out = self._diagonal() * rows + x * (lowered + raised)
+        out = out - times_i(y * (lowered - raised))
+        skew = (self.couplings[1] - self.couplings[0]) / 2
+        return out + skew * (self._lower(lowered) + self._raise(raised))
+
+    def bounds(self) -> Bounds:
+        n, diagonal = self.n_spins, self._diagonal()
+        skew = jnp.abs(self.couplings[1] - self.couplings[0]) / 4
+        radius = (diagonal.max() - diagonal.min()) / 2 + n * jnp.hypot(self.fields[0], self.fields[1]) + skew * n**2
+        return Bounds((diagonal.max() + diagonal.min()) / 2, radius)
+
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
+        """The expectation value, and those of S_x, S_y, S_z over N."""
+        lowered = self._lower(rows)
+        x = 2 * jnp.sum(rows * lowered)
+        y = 2 * jnp.sum(rows[0] * lowered[1] - rows[1] * lowered[0])
+        z = jnp.sum(rows**2 * self._s_z())
+        return jnp.sum(rows * self.apply(rows)), jnp.stack([x, y, z]) / self.n_spins
+
+    def _s_z(self) -> Float[Array, " d"]:
+        return self.n_spins - 2.0 * jnp.arange(self.n_spins + 1)
+
+    def _diagonal(self) -> Float[Array, " d"]:
+        s_z, n = self._s_z(), self.n_spins
+        transverse = (self.couplings[0] + self.couplings[1]) / 2
+        return self.fields[2] * s_z - (self.couplings[2] - transverse) / 2 * (s_z - n) * (s_z + n)
+
+    def _steps(self) -> Float[Array, " n"]:
+        k = jnp.arange(1.0, self.n_spins + 1)
+        return jnp.sqrt(k * (self.n_spins - k + 1))
+
+    def _lower(self, rows: Rows) -> Rows:
+        return jnp.pad(rows[:, 1:] * self._steps(), ((0, 0), (0, 1)))
+
+    def _raise(self, rows: Rows) -> Rows:
+        return jnp.pad(rows[:, :-1] * self._steps(), ((0, 0), (1, 0)))
+
+
+def is_uniform(battery: SpinBattery, protocol: protocols.Protocol) -> bool | None:
+    """Whether couplings, field and protocol are the same for all spins; None where JAX is tracing them."""
+    flag = concrete(_uniformity(battery, protocol))
+    return None if flag is None else bool(flag)
+
+
+def _uniformity(battery: SpinBattery, protocol: protocols.Protocol) -> Bool[Array, ""]:
+    coupling = _first_coupling(battery)
+    strange = jnp.sum(battery.couplings != coupling)
+    expected = jnp.where(coupling == 0, 0, battery.n_spins)
+    levels = protocol.levels
+    per_level = levels.reshape(len(levels), -1)
+    return (strange == expected) & jnp.all(battery.field == battery.field.reshape(-1)[0]) & jnp.all(per_level == per_level[:, :1])
+
+
+def _first_coupling(battery: SpinBattery) -> Scalar:
+    return battery.couplings[0, 1] if battery.n_spins > 1 else jnp.zeros(())

@@ -1,0 +1,275 @@
+"""Exact diagonalization in symmetry sectors: any time at the price of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Inexact, Int
+
+from jaxbatt import protocols
+from jaxbatt._checks import check_positive, concrete, require_memory
+from jaxbatt._types import Rows, Scalar, Times
+from jaxbatt.battery import Battery
+from jaxbatt.observables import Gain
+from jaxbatt.paulis import PauliString, PauliSum
+from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
+from jaxbatt.solvers.state_vector import PauliSystem, Problem, charging_hamiltonian, initial_rows, problem_of
+
+_MAX_DIMENSION = 4096
+"""Largest sector: a minute of diagonalization on two CPU cores."""
+
+
+class Sector(NamedTuple):
+    """Basis states that belong to one symmetry sector: column k of the isometry has amplitude q_b on each b with index_b = k."""
+
+    representatives: Int[np.ndarray, " s"]
+    index: Int[np.ndarray, " d"]
+    amplitude: Float[np.ndarray, " d"]
+
+
+class SpectralProblem(eqx.Module):
+    """A state-vector problem with the symmetries that were found in it."""
+
+    problem: Problem
+    parity: bool = eqx.field(static=True)
+    reflection: bool = eqx.field(static=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spectral:
+    """Diagonalizes H on each piece of the protocol: psi(t) = sum_a |a> exp(-i E_a t) <a|psi>, at any time.
+
+    Two symmetries are used where they hold: the product of all X (for a field along x and no field kept on), and the
+    reflection of the chain (couplings, fields and initial state; not seen while JAX traces them). N = 12 is comfortable.
+
+    Args:
+        tol: largest phase error E t that is accepted, in radians; rounding of the levels makes it grow with time.
+
+    Raises:
+        ValueError: a sector beyond 4096 states (when used), or tol <= 0.
+
+    Source: Le et al., PRA 97, 022106 (2018), section IV, for times of 1e6 / B that no stepping reaches.
+    """
+
+    tol: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_positive("tol", self.tol, "1e-3 accepts phase errors of a thousandth")
+
+    def prepare(self, battery: Battery, protocol: protocols.Protocol) -> SpectralProblem:
+        n = battery.n_spins
+        if 2**n > 4 * _MAX_DIMENSION:
+            raise ValueError(f"Spectral diagonalizes sectors of at most {_MAX_DIMENSION} states, but {n} spins have 2**{n}; use StateVector().")
+        problem = problem_of(battery, protocol)
+        found = SpectralProblem(problem, _has_parity(problem), _has_reflection(problem))
+        largest = max(len(sector.representatives) for sector in _sectors(n, found.parity, found.reflection))
+        if largest > _MAX_DIMENSION:
+            raise ValueError(
+                f"Spectral diagonalizes sectors of at most {_MAX_DIMENSION} states, but this battery of {n} spins has one of {largest}; "
+                "use StateVector()."
+            )
+        require_memory(4 * 16 * len(protocol.levels) * largest**2, f"Spectral with sectors of {largest} states", "use StateVector()")
+        return found
+
+    def evolve(self, problem: SpectralProblem) -> SpectralEvolution:
+        return SpectralEvolution.of(problem, self.tol)
+
+
+class SpectralEvolution(Evolution):
+    """Levels and eigenvectors for each piece, with the state at its beginning; K pieces, sectors of S states."""
+
+    edges: Float[Array, " k"]
+    system: PauliSystem
+    levels: tuple[Float[Array, "k s"], ...]
+    vectors: tuple[Inexact[Array, "k s s"], ...]
+    amplitudes: tuple[Complex[Array, "k s"], ...]
+    bases: Float[Array, " k"]
+    parity: bool = eqx.field(static=True)
+    reflection: bool = eqx.field(static=True)
+    tol: float = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, found: SpectralProblem, tol: float) -> SpectralEvolution:
+        problem = found.problem
+        model, protocol = problem.model, problem.protocol
+        sectors = _sectors(model.n_spins, found.parity, found.reflection)
+
+        def diagonalize(level: Float[Array, "*n"]) -> tuple[tuple[Array, Array], ...]:
+            hamiltonian = charging_hamiltonian(model, protocol.axis, level)
+            return tuple(tuple(jnp.linalg.eigh(_dense(hamiltonian, sector))) for sector in sectors)
+
+        solved = jax.lax.map(diagonalize, protocol.levels)
+        levels, vectors = tuple(part[0] for part in solved), tuple(part[1] for part in solved)
+        rows = initial_rows(problem.start, problem.state, model.n_spins, jnp.zeros(()).dtype)
+        psi = jax.lax.complex(rows[0], rows[1] if len(rows) == 2 else jnp.zeros_like(rows[0]))
+        start = tuple(_restrict(sector, psi) for sector in sectors)
+        durations = jnp.diff(protocol.edges, prepend=0)
+
+        def piece(states: tuple[Array, ...], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+            levels, vectors, duration = inputs
+            amplitudes = tuple(v.conj().T @ state for v, state in zip(vectors, states, strict=True))
+            # The last piece may be endless; its end is not needed.
+            phases = (jnp.exp(-1j * e * jnp.where(jnp.isfinite(duration), duration, 0)) for e in levels)
+            ends = tuple(v @ (phase * a) for v, phase, a in zip(vectors, phases, amplitudes, strict=True))
+            return ends, amplitudes
+
+        _, amplitudes = jax.lax.scan(piece, start, (levels, vectors, durations))
+        none = jnp.zeros(len(protocol.edges))
+        system = PauliSystem(problem, str(jnp.zeros(()).dtype))
+        evolution = cls(
+            edges=protocol.edges, system=system, levels=levels, vectors=vectors, amplitudes=amplitudes, bases=none,
+            parity=found.parity, reflection=found.reflection, tol=tol,
+        )  # fmt: skip
+        return dataclasses.replace(evolution, bases=evolution._work_at_starts())
+
+    def start(self) -> Carry:
+        finite = functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(e)) for e in self.levels))
+        return Carry(jnp.zeros(()), (), jnp.zeros(()), jnp.zeros((), int), finite)
+
+    def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
+        pieces = jnp.searchsorted(self.edges, times).clip(max=len(self.edges) - 1)
+        size = 2**self.system.problem.model.n_spins
+        temporary = size if len(self.edges) == 1 else sum(v.shape[1] ** 2 for v in self.vectors)
+        together = max(1, min(len(times), 2**20 // temporary))
+        gains, magnetization = jax.lax.map(lambda at: self._measure(*at), (pieces, times), batch_size=together)
+        phase_error = self._phase_error(times[-1])
+        spread = 2 * self.system.energy_bounds()[0].radius
+        met = (phase_error <= self.tol) & (times[-1] <= self.edges[-1])
+        error = 2 * phase_error * spread
+        return Carry(times[-1], (), error, carry.applications, carry.valid & met), Record(self.bases[pieces] + gains, magnetization)
+
+    def limits(self) -> Limits:
+        energy, initial = self.system.energy_bounds()
+        top = jnp.stack([e.max() for e in self.levels]).max()
+        bottom = jnp.stack([e.min() for e in self.levels]).min()
+        work = energy.center + energy.radius - initial
+        if len(self.edges) == 1:
+            gain = self._gain(jnp.zeros((), int)).bounds()
+            work = jnp.minimum(work, gain.center + gain.radius + self.bases[0])
+        return Limits((top - bottom) * (1 + 1e-9), work)
+
+    def _phase_error(self, time: Scalar) -> Scalar:
+        """Levels are good to a few eps ||H||, and so is their phase per unit of time."""
+        eps = jnp.finfo(time.dtype).eps
+        size = jnp.stack([jnp.abs(e).max() for e in self.levels]).max()
+        return eps * (4 * size * time + 64 * len(self.edges))
+
+    def _gain(self, piece: Int[Array, ""]) -> Gain:
+        problem = self.system.problem
+        levels = problem.protocol.levels
+        level = levels[0] if len(levels) == 1 else levels[piece]
+        return Gain.of(problem.model, problem.protocol.axis, level, self.system.dtype)
+
+    def _measure(self, piece: Int[Array, ""], time: Scalar) -> tuple[Scalar, Float[Array, "3"]]:
+        return self._gain(piece).measure(self._rows(piece, time))
+
+    def _rows(self, piece: Int[Array, ""], time: Scalar) -> Rows:
+        """The state in the whole space, piece and time given."""
+        piece = jnp.zeros((), int) if len(self.edges) == 1 else piece
+        elapsed = time - jnp.where(piece == 0, 0, self.edges[piece - 1])
+        sectors = _sectors(self.system.problem.model.n_spins, self.parity, self.reflection)
+        rows = jnp.zeros((2, 2**self.system.problem.model.n_spins))
+        for sector, levels, vectors, amplitudes in zip(sectors, self.levels, self.vectors, self.amplitudes, strict=True):
+            turned = amplitudes[piece] * jnp.exp(-1j * levels[piece] * elapsed)
+            v = vectors[0] if len(self.edges) == 1 else vectors[piece]
+            state = jnp.stack([v @ turned.real, v @ turned.imag]) if jnp.isrealobj(v) else _as_rows(v @ turned)
+            rows = rows + sector.amplitude * state[:, sector.index]
+        return rows
+
+    def _work_at_starts(self) -> Float[Array, " k"]:
+        """base_p with W(t) = base_p + <H_0 - H_p>_t: the work is continuous where the field jumps."""
+
+        def jump(piece: Int[Array, ""]) -> Scalar:
+            rows = self._rows(piece, jnp.where(piece == 0, 0, self.edges[piece - 1]))
+            before = self._gain(jnp.maximum(piece - 1, 0)).measure(rows)[0]
+            return jnp.where(piece == 0, 0, before) - self._gain(piece).measure(rows)[0]
+
+        return jnp.cumsum(jax.lax.map(jump, jnp.arange(len(self.edges))))
+
+
+def _as_rows(state: Complex[Array, " s"]) -> Rows:
+    return jnp.stack([state.real, state.imag])
+
+
+def _restrict(sector: Sector, psi: Complex[Array, " d"]) -> Complex[Array, " s"]:
+    return jnp.zeros(len(sector.representatives), psi.dtype).at[sector.index].add(sector.amplitude * psi)
+
+
+def _dense(hamiltonian: PauliSum, sector: Sector) -> Inexact[Array, "s s"]:
+    """The block of a sector: <k'|H|k> = <k'|H|b_k> / <b_k|k> with b_k the representative of k."""
+    representatives = jnp.asarray(sector.representatives, jnp.int32)
+    index, amplitude = jnp.asarray(sector.index), jnp.asarray(sector.amplitude)
+    columns = jnp.arange(len(representatives))
+    flips = jnp.array([s.flip for s in hamiltonian.strings], jnp.int32)
+    signs = jnp.array([s.sign for s in hamiltonian.strings], jnp.int32)
+    dtype = float if hamiltonian.is_real else complex
+    phases = jnp.array([(1j**s.n_y).real if hamiltonian.is_real else 1j**s.n_y for s in hamiltonian.strings], dtype)
+
+    def add(block: Array, string: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        flip, sign, weight = string
+        target = representatives ^ flip
+        parity = 1 - 2 * (jax.lax.population_count(representatives & sign) & 1)
+        values = weight * parity * amplitude[target] / amplitude[representatives]
+        return block.at[index[target], columns].add(values), None
+
+    zero = jnp.zeros((len(representatives),) * 2, dtype)
+    block = jax.lax.scan(add, zero, (flips, signs, phases * hamiltonian.coefficients))[0]
+    return (block + block.conj().T) / 2
+
+
+@functools.cache
+def _sectors(n_spins: int, parity: bool, reflection: bool) -> tuple[Sector, ...]:
+    """The sectors of the group of both symmetries; of the reflection only the even one, where the state lives."""
+    basis = np.arange(2**n_spins)
+    mirror = sum(((basis >> bit) & 1) << (n_spins - 1 - bit) for bit in range(n_spins))
+    permutations = [basis]
+    if parity:
+        permutations += [basis ^ (2**n_spins - 1)]
+    if reflection:
+        permutations += [mirror[p] for p in permutations]
+    images = np.stack(permutations)
+    representatives, orbit = np.unique(images.min(axis=0), return_inverse=True)
+    sectors = []
+    for character in (1, -1) if parity else (1,):
+        signs = np.array([character if parity and i % 2 else 1 for i in range(len(permutations))])
+        amplitude = np.zeros(2**n_spins)
+        for image, sign in zip(images, signs, strict=True):
+            amplitude[image[representatives]] += sign
+        norms = np.sqrt(np.bincount(orbit, amplitude**2))
+        alive = norms > 0
+        amplitude = np.where(alive[orbit], amplitude / np.where(alive, norms, 1)[orbit], 0)
+        position = np.cumsum(alive) - 1
+        index = np.where(alive[orbit], position[orbit], 0)
+        if alive.any():
+            sectors.append(Sector(representatives[alive], index, amplitude))
+    return tuple(sectors)
+
+
+def _has_parity(problem: Problem) -> bool:
+    """Whether the product of all X commutes with the drift and the field."""
+    return problem.protocol.axis == "x" and all(s.sign.bit_count() % 2 == 0 for s in problem.model.drift.strings)
+
+
+def _has_reflection(problem: Problem) -> bool:
+    """Whether drift, field and initial state are known to be the same after reversing the order of the sites."""
+    n = problem.model.n_spins
+    drift = problem.model.drift
+    values, levels = concrete(drift.coefficients), concrete(problem.protocol.levels)
+    state = None if problem.state is None else concrete(problem.state)
+    if values is None or levels is None or (problem.state is not None and state is None):
+        return False
+
+    def mirrored(mask: int) -> int:
+        return int(format(mask, f"0{n}b")[::-1], 2)
+
+    table = dict(zip(drift.strings, values.tolist(), strict=True))
+    same_drift = all(table.get(PauliString((mirrored(s.flip), mirrored(s.sign)))) == value for s, value in table.items())
+    same_field = levels.ndim == 1 or np.array_equal(levels, levels[:, ::-1])
+    order = [mirrored(b) for b in range(2**n)] if state is not None else []
+    return same_drift and same_field and (state is None or np.array_equal(state, state[order]))
