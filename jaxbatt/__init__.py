@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from jaxbatt.solvers.mean_field import MeanField
 
 # What needs diffrax or matplotlib is imported on first use.
-__getattr__, __dir__, _ = lazy_loader.attach(__name__, submodules=["paper", "plots"], submod_attrs={"solvers.mean_field": ["MeanField"]})
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__, submodules=["paper", "plots"], submod_attrs={"solvers.mean_field": ["MeanField"]}
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Chebyshev",
     "ChargingCurve",
+    "Chebyshev",
     "Collective",
     "ConstantField",
     "Info",
@@ -43,8 +45,8 @@ __all__ = [
     "PauliSum",
     "Peak",
     "PiecewiseField",
-    "SpinBattery",
     "Spectral",
+    "SpinBattery",
     "StateVector",
     "Taylor",
     "charge",

@@ -63,7 +63,9 @@ def check_couplings(couplings: Any) -> None:
 def check_times(times: Any) -> None:
     """Refuses times that are empty, negative, decreasing or not finite."""
     if np.ndim(times) != 1 or np.shape(times)[0] < 1:
-        raise ValueError(f"`times` must be a vector (T,) with T >= 1, but its shape is {np.shape(times)}; pass jnp.linspace(0, T, 200).")
+        raise ValueError(
+            f"`times` must be a vector (T,) with T >= 1, but its shape is {np.shape(times)}; pass jnp.linspace(0, T, 200)."
+        )
     check_finite("times", times)
     array = concrete(times)
     if array is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ class SpinBattery(eqx.Module):
 
     field: PerSpin
     couplings: Couplings
-    anisotropy: Float[Array, "3"]
+    anisotropy: Float[Array, 3]
     state: State | None
     start: str = eqx.field(static=True)
     field_while_charging: bool = eqx.field(static=True)
@@ -47,7 +47,7 @@ class SpinBattery(eqx.Module):
         self,
         field: ScalarLike | PerSpin,
         couplings: Couplings,
-        anisotropy: ScalarLike | tuple[ScalarLike, ScalarLike, ScalarLike] | Float[Array, "3"] = 0.0,
+        anisotropy: ScalarLike | tuple[ScalarLike, ScalarLike, ScalarLike] | Float[Array, 3] = 0.0,
         *,
         initial_state: InitialState | None = None,
         field_while_charging: bool = False,
@@ -57,7 +57,9 @@ class SpinBattery(eqx.Module):
         n_spins = np.shape(couplings)[0]
         check_finite("field", field)
         if np.shape(field) not in ((), (n_spins,)):
-            raise ValueError(f"`field` must be a scalar or ({n_spins},), one value for each spin, but its shape is {np.shape(field)}.")
+            raise ValueError(
+                f"`field` must be a scalar or ({n_spins},), one value for each spin, but its shape is {np.shape(field)}."
+            )
         factors = _anisotropy_factors(anisotropy)
         if initial_state is None:
             _check_ground_state_is_down(field, couplings, factors)
@@ -111,7 +113,7 @@ class PauliBattery(eqx.Module):
 Battery: TypeAlias = SpinBattery | PauliBattery
 
 
-def _anisotropy_factors(anisotropy: object) -> Float[Array, "3"]:
+def _anisotropy_factors(anisotropy: Any) -> Float[Array, 3]:
     if isinstance(anisotropy, (tuple, list)):
         for name, factor in zip(("jx", "jy", "jz"), anisotropy, strict=False):
             check_finite(f"anisotropy {name}", factor)
@@ -124,7 +126,7 @@ def _anisotropy_factors(anisotropy: object) -> Float[Array, "3"]:
     return value if shape else jnp.stack([value, value, jnp.ones_like(value)])
 
 
-def _check_ground_state_is_down(field: object, couplings: object, factors: Float[Array, "3"]) -> None:
+def _check_ground_state_is_down(field: Any, couplings: Any, factors: Float[Array, 3]) -> None:
     remedy = 'so all spins down need not be the ground state; pass initial_state="down" to start there all the same, or a state'
     strength = concrete(couplings)
     if strength is not None and strength.min(initial=0.0) < 0:
@@ -134,7 +136,9 @@ def _check_ground_state_is_down(field: object, couplings: object, factors: Float
         raise ValueError(f"`field` has the negative value {values.min()}, {remedy}.")
     triple = concrete(factors)
     if triple is not None and (triple[0] != triple[1] or abs(triple[0]) > triple[2]):
-        shown = f"alpha = {triple[0]}" if triple[0] == triple[1] and triple[2] == 1 else f"(jx, jy, jz) = {tuple(triple.tolist())}"
+        shown = (
+            f"alpha = {triple[0]}" if triple[0] == triple[1] and triple[2] == 1 else f"(jx, jy, jz) = {tuple(triple.tolist())}"
+        )
         raise ValueError(f"`anisotropy` is {shown}, outside |alpha| <= 1, {remedy}.")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxbatt._checks import check_positive, check_times, concrete
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
-from jaxbatt.maxima import Objective, find_maximum
+from jaxbatt.maxima import MAX_WINDOWS, Objective, find_maximum
 from jaxbatt.protocols import Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak
 from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, is_uniform
@@ -52,9 +52,7 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
     return _checked(_charge(solver, solver.prepare(battery, protocol), times), solver)
 
 
-def max_power(
-    battery: Battery, protocol: Protocol, *, solver: Solver | None = None, first_peak: bool = False
-) -> Peak:
+def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = None, first_peak: bool = False) -> Peak:
     """Finds the charging time T of the greatest average power W(T) / T, over all T > 0.
 
     The search ends at t > C / P_best, where C is the most work there can be: no later time can beat P_best.
@@ -162,15 +160,19 @@ def _poisoned(result: Result) -> Result:
 def _checked(result: Result, solver: Solver) -> Result:
     """Turns the flags of a result into an exception, where they can be read."""
     valid = concrete(result.info.valid)
-    if valid is not None and not valid:
+    if valid is None:
+        return result
+    if not valid:
+        other = "" if isinstance(solver, Spectral) else ", or use Spectral()"
         raise ValueError(
             f"{solver} did not meet its tolerance: the error of the work is estimated as {float(result.info.error):.1e} after "
-            f"{int(result.info.applications)} Hamiltonian applications; raise `tol`, shorten the times, or use Spectral()."
+            f"{int(result.info.applications)} Hamiltonian applications; raise `tol`, shorten the times{other}."
         )
-    if isinstance(result, Peak) and valid is not None and not concrete(result.certified):
+    if isinstance(result, Peak) and not concrete(result.certified):
         raise ValueError(
-            f"the maximum is not certain: the search reached its limit of windows; the best so far is power {float(result.power):.6g} "
-            f"at time {float(result.time):.6g}. Give a shorter horizon, or first_peak=True."
+            f"the maximum is not certain: the search would take more than {MAX_WINDOWS} windows of the shortest period; up to "
+            f"there the best is power {float(result.power):.6g} at time {float(result.time):.6g}. "
+            "Ask for the first peak of the power (first_peak=True), or for max_work with a shorter horizon."
         )
     return result
 
@@ -179,5 +181,6 @@ def _check_duration(protocol: Protocol, times: Times) -> None:
     last, end = concrete(times), concrete(protocol.edges)
     if last is not None and end is not None and last[-1] > end[-1]:
         raise ValueError(
-            f"`times` must end with the protocol, but times[-1] = {last[-1]} > duration = {end[-1]}; shorten the times or lengthen the field."
+            f"`times` must end with the protocol, but times[-1] = {last[-1]} > duration = {end[-1]}; "
+            "shorten the times or lengthen the field."
         )

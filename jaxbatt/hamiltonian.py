@@ -9,9 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxbatt._types import PerSpin, Rows, Scalar
+from jaxbatt._types import Rows, Scalar
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.kernels import FlipTable, apply_flips, walsh
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
@@ -38,21 +39,20 @@ class Model(eqx.Module):
 
 def model_of(battery: Battery) -> Model:
     """The Pauli sums of a battery, without the strings that are known to vanish (none are while JAX traces)."""
+    return Model(*(part.pruned() for part in _parts(battery)))
+
+
+@eqx.filter_jit
+def _parts(battery: Battery) -> tuple[PauliSum, PauliSum, PauliSum]:
+    """H_0, the drift, and their difference."""
     if isinstance(battery, PauliBattery):
-        parts = (battery.energy, battery.drift, battery.energy - battery.drift)
-    else:
-        fields, interactions = _fields(battery), _interactions(battery)
-        absent = fields * 0.0
-        kept = fields if battery.field_while_charging else absent
-        if battery.interactions_while_charging:
-            parts = (fields + interactions, interactions + kept, absent if battery.field_while_charging else fields)
-        else:
-            parts = (fields + interactions, kept, interactions + (absent if battery.field_while_charging else fields))
-    return Model(*(part.pruned() for part in parts))
-
-
-def _fields(battery: SpinBattery) -> PauliSum:
-    return one_body(battery.n_spins, "z", battery.field)
+        return battery.energy, battery.drift, battery.energy - battery.drift
+    fields, interactions = one_body(battery.n_spins, "z", battery.field), _interactions(battery)
+    nothing = PauliSum(battery.n_spins, (), jnp.zeros(0))
+    kept, removed = (fields, nothing) if battery.field_while_charging else (nothing, fields)
+    if battery.interactions_while_charging:
+        return fields + interactions, interactions + kept, removed
+    return fields + interactions, kept, interactions + removed
 
 
 def _interactions(battery: SpinBattery) -> PauliSum:
@@ -132,7 +132,7 @@ class Operator(eqx.Module):
                 center, radius = center + (low + high) / 2, radius + (high - low) / 2
         return Bounds(center, radius + jnp.abs(self.even).sum() + jnp.abs(self.odd).sum())
 
-    def astype(self, dtype: jnp.dtype) -> Operator:
+    def astype(self, dtype: DTypeLike) -> Operator:
         """The operator in another real precision."""
         arrays, rest = eqx.partition(self, eqx.is_array)
         return eqx.combine(jax.tree.map(lambda x: x.astype(dtype), arrays), rest)
@@ -149,14 +149,14 @@ def _flip(strings: tuple[PauliString, ...], coefficients: Float[Array, " k"], ro
     return apply_flips(FlipTable.of(list(strings)), coefficients * signs, rows)
 
 
-def _y_sign(size: int, dtype: jnp.dtype) -> Float[Array, " d"]:
+def _y_sign(size: int, dtype: DTypeLike) -> Float[Array, " d"]:
     """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
     half = jax.lax.population_count(jnp.arange(size, dtype=jnp.int32)) >> 1
     return (1 - 2 * (half & 1)).astype(dtype)
 
 
 def _kind(string: PauliString) -> str:
-    """"z" for products of Z, "x" of X, "y" of an even number of Y, "mixed" for the rest."""
+    """ "z" for products of Z, "x" of X, "y" of an even number of Y, "mixed" for the rest."""
     if string.flip == 0:
         return "z"
     if string.sign == 0:

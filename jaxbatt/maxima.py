@@ -26,7 +26,7 @@ _GRID = 1024
 _CANDIDATES = 4
 """Local maxima of a window that are refined: those with the highest estimates."""
 _NEWTON = 8
-_MAX_WINDOWS = 4096
+MAX_WINDOWS = 4096
 
 
 class Found(NamedTuple):
@@ -45,7 +45,9 @@ class _Search(NamedTuple):
     done: Bool[Array, ""]
 
 
-def find_maximum(evolution: Evolution, objective: Objective, first: bool, horizon: Scalar) -> tuple[Found, Bool[Array, ""], Carry]:
+def find_maximum(
+    evolution: Evolution, objective: Objective, first: bool, horizon: Scalar
+) -> tuple[Found, Bool[Array, ""], Carry]:
     """The global maximum over [0, horizon] of W(t) / t or W(t), or the first local one.
 
     For the power the search ends where t > C / P_best, with C the most work there can be: no later time can win.
@@ -70,14 +72,17 @@ def find_maximum(evolution: Evolution, objective: Objective, first: bool, horizo
         carry, record = evolution.sample(search.carry, nodes.at[-1].set(stop))
         series = _Series(_cosine_coefficients(record.work), start, stop - start)
         found, hit, slope = _best_of_window(series, objective, first, search.slope)
-        better = found.value > search.best.value
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, search.best)
+        # Work that is zero to rounding on a whole window stays zero, for W(t) is analytic while the field is constant.
         silent = jnp.max(jnp.abs(record.work)) <= 64 * jnp.finfo(record.work.dtype).eps * jnp.abs(limits.work)
+        better = (found.value > search.best.value) & ~silent
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, search.best)
         done = (carry.time >= end_of_search(best)) | (silent & (len(evolution.edges) == 1))
         return _Search(carry, best, slope, search.windows + 1, done | hit if first else done)
 
     def unfinished(search: _Search) -> Array:
-        return ~search.done & search.carry.valid & (search.windows < _MAX_WINDOWS)
+        # A search for work ends at the horizon: one that cannot get there is not begun.
+        hopeless = (horizon > length * MAX_WINDOWS) if objective == "work" else False
+        return ~search.done & search.carry.valid & (search.windows < MAX_WINDOWS) & ~jnp.asarray(hopeless)
 
     zero = jnp.zeros(())
     search = _Search(evolution.start(), Found(zero, zero, zero), zero, jnp.zeros((), int), jnp.zeros((), bool))
@@ -132,7 +137,9 @@ def _best_of_window(
         rank = jnp.where(peak, -jnp.arange(_GRID, dtype=value.dtype), -jnp.inf)
         count = 1
     else:
-        rank = jnp.where(peak, jnp.maximum(value[:-1], value[1:]) + jnp.abs(value[1:] - value[:-1]) * fraction * (1 - fraction), -jnp.inf)
+        rank = jnp.where(
+            peak, jnp.maximum(value[:-1], value[1:]) + jnp.abs(value[1:] - value[:-1]) * fraction * (1 - fraction), -jnp.inf
+        )
         count = _CANDIDATES
     _, index = jax.lax.top_k(rank, count)
     refined = _refined(series, objective, theta[index], theta[index + 1], fraction[index])
@@ -152,7 +159,7 @@ def _best_of_window(
 def _refined(series: _Series, objective: Objective, low: Array, high: Array, fraction: Array) -> Found:
     """Newton's method on the slope, kept inside the bracket (theta falls from ``low`` to ``high`` as time rises)."""
 
-    def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def step(_: Int[Array, ""], state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         low, high, theta = state
         _, _, _, slope, change = series.at(theta, objective)
         low, high = jnp.where(slope > 0, theta, low), jnp.where(slope > 0, high, theta)

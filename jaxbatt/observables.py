@@ -40,15 +40,18 @@ class Gain(eqx.Module):
         diagonals = tuple(walsh(zero.at[masks].set(weights[k])) if k in letters else None for k in range(3))
         return cls(weights, diagonals, Operator.of(many).astype(dtype) if many.strings else None)
 
-    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
         """<H_0 - H> and the mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
         size = rows.shape[-1]
         n_spins = size.bit_length() - 1
         total = (n_spins - 2 * jax.lax.population_count(jnp.arange(size, dtype=jnp.int32))).astype(rows.dtype)
         densities = (_density(walsh(rows)) / size, _density(walsh(_y_to_x(rows))) / size, _density(rows))
         magnetization = jnp.stack([jnp.sum(density * total) for density in densities]) / n_spins
-        gain = sum(jnp.sum(density * d) for density, d in zip(densities, self.diagonals, strict=True) if d is not None)
-        return gain + (expectation(self.many, rows) if self.many is not None else 0.0), magnetization
+        gain = jnp.zeros((), rows.dtype) if self.many is None else expectation(self.many, rows)
+        for density, diagonal in zip(densities, self.diagonals, strict=True):
+            if diagonal is not None:
+                gain = gain + jnp.sum(density * diagonal)
+        return gain, magnetization
 
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""

@@ -106,7 +106,7 @@ class PauliSum(eqx.Module):
         if values is None or np.all(values != 0):
             return self
         keep = np.flatnonzero(values)
-        return PauliSum(self.n_spins, tuple(self.strings[k] for k in keep), self.coefficients[keep])
+        return PauliSum(self.n_spins, tuple(self.strings[k] for k in keep), jnp.asarray(values[keep]))
 
     def select(self, keep: Sequence[bool]) -> PauliSum:
         """The part of the sum whose strings are marked in ``keep``."""
@@ -148,7 +148,9 @@ class PauliSum(eqx.Module):
         """
         total = jnp.zeros((2**self.n_spins, 2**self.n_spins), complex)
         for string, coefficient in zip(self.strings, self.coefficients, strict=True):
-            total = total + coefficient * functools.reduce(np.kron, [_LETTERS[letter] for letter in letters_of(string, self.n_spins)])
+            total = total + coefficient * functools.reduce(
+                np.kron, [_LETTERS[letter] for letter in letters_of(string, self.n_spins)]
+            )
         return total
 
 
@@ -192,7 +194,9 @@ def _string(n_spins: int, letters: str, sites: tuple[int, ...], where: str) -> P
     if unknown:
         raise ValueError(f"{where} has the unknown Pauli letter {unknown[0]!r} in {letters!r}; use I, X, Y, Z.")
     if len(letters) != len(sites):
-        raise ValueError(f"{where} has {len(letters)} letters {letters!r} for {len(sites)} sites {sites}; give one letter for each site.")
+        raise ValueError(
+            f"{where} has {len(letters)} letters {letters!r} for {len(sites)} sites {sites}; give one letter for each site."
+        )
     if len(set(sites)) != len(sites):
         raise ValueError(f"{where} names a site twice: {sites}; multiply the letters of a site into one.")
     for site in sites:

@@ -51,7 +51,7 @@ def apply_flips(table: FlipTable, coefficients: Float[Array, " k"], v: Inexact[A
     weights = padded[table.terms].astype(jnp.finfo(v.dtype).dtype)
     basis = jnp.arange(v.shape[-1], dtype=jnp.int32)
 
-    def one_pass(flips: Array, signs: Array, weights: Array, out: Array) -> Array:
+    def one_pass(out: Array, flips: Array | np.ndarray, signs: Array | np.ndarray, weights: Array) -> Array:
         for m in range(flips.shape[0]):
             factor = jnp.zeros((), weights.dtype)
             for s in range(signs.shape[1]):
@@ -63,8 +63,8 @@ def apply_flips(table: FlipTable, coefficients: Float[Array, " k"], v: Inexact[A
     whole = masks - masks % _FUSED if masks > _FUSED else 0
     if whole:
         chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, _FUSED, *x.shape[1:]), (table.flips, table.signs, weights))
-        out = jax.lax.scan(lambda out, chunk: (one_pass(*chunk, out), None), out, jax.tree.map(jnp.asarray, chunks))[0]
-    return one_pass(table.flips[whole:], table.signs[whole:], weights[whole:], out)
+        out = jax.lax.scan(lambda out, chunk: (one_pass(out, *chunk), None), out, jax.tree.map(jnp.asarray, chunks))[0]
+    return one_pass(out, table.flips[whole:], table.signs[whole:], weights[whole:])
 
 
 def _signed(basis: Array, sign: Array | np.integer, weight: Array) -> Array:

@@ -27,7 +27,7 @@ def expand(
     back: float,
     pairs: Int[Array, ""],
 ) -> States:
-    """sum_k c_k(t) v_k for M times, from blocks of vectors: a block is filled by the recurrence, then added by one matrix product.
+    """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
 
     Terms go in pairs (v_2m, v_2m+1), whose coefficients are real and imaginary. For a state (x, y) the pair adds
     c x_even - c' y_odd to the real part and c y_even + c' x_odd to the imaginary part; for a real state only x_even, x_odd.
@@ -43,14 +43,22 @@ def expand(
     n_rows, size = rows.shape
     height = _block_height(len(coefficients))
     even_c, odd_c = coefficients[:, 0::2], coefficients[:, 1::2]
-    table = jnp.stack([even_c, odd_c])[:, None] if n_rows == 1 else jnp.stack([jnp.stack([even_c, -odd_c]), jnp.stack([even_c, odd_c])])
+    table = (
+        jnp.stack([even_c, odd_c])[:, None]
+        if n_rows == 1
+        else jnp.stack([jnp.stack([even_c, -odd_c]), jnp.stack([even_c, odd_c])])
+    )
     table = jnp.where(jnp.arange(even_c.shape[1]) < pairs, table, 0).astype(rows.dtype)
 
     def next_pair(first: Int[Array, ""], i: Int[Array, ""], loop: _Loop) -> _Loop:
         k = 2 * (first + i)
         odd = growth[k] * shifted(loop.even) - back * loop.odd
         even = growth[k + 1] * shifted(odd) - back * loop.even
-        new = jnp.stack([loop.even, odd]) if n_rows == 1 else jnp.stack([jnp.stack([loop.even[0], odd[1]]), jnp.stack([loop.even[1], odd[0]])])
+        new = (
+            jnp.stack([loop.even, odd])
+            if n_rows == 1
+            else jnp.stack([jnp.stack([loop.even[0], odd[1]]), jnp.stack([loop.even[1], odd[0]])])
+        )
         vectors = jax.lax.dynamic_update_slice_in_dim(loop.vectors, new[:, :, None], i, 2)
         return _Loop(odd, even, vectors, loop.states)
 

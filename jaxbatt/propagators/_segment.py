@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._checks import check_positive

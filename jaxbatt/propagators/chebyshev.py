@@ -57,7 +57,7 @@ class Chebyshev:
 
 
 def _tail_bounds(z: Scalar) -> Float[Array, " k"]:
-    """Bounds of sum_{j > k} 2 |J_j(z)| for k = 0, 1, ...: geometric sums of |J_j(z)| <= exp(sqrt(j^2 - z^2) - j arccosh(j / z))."""
+    """Bounds of sum_{j > k} 2 |J_j(z)|, k = 0, 1, ...: geometric sums of |J_j(z)| <= exp(sqrt(j^2 - z^2) - j arccosh(j / z))."""
     order = jnp.arange(1, _TERMS + 1, dtype=z.dtype)
     z = jnp.maximum(z, jnp.finfo(z.dtype).eps)
     ratio = order / z

@@ -31,7 +31,7 @@ class Generator(Protocol):
 class Measured(Protocol):
     """H_0 - H as far as stepping needs it."""
 
-    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
         """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
         ...
 
@@ -172,5 +172,9 @@ def _two_rows(rows: Rows) -> Rows:
 
 def _measure_all(gain: Measured, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
     count, size = states.shape[1:]
-    together = max(1, min(count, 2**16 // size))
-    return jax.lax.map(lambda j: gain.measure(states[:, j]), jnp.arange(count), batch_size=together)
+    batches = -(-count * size // 2**16)
+    together = -(-count // min(batches, count))
+    # Rounded up to whole batches, by measuring the last state again: a remainder would be compiled a second time.
+    index = jnp.minimum(jnp.arange(-(-count // together) * together), count - 1)
+    measured = jax.lax.map(lambda j: gain.measure(states[:, j]), index, batch_size=together)
+    return jax.tree.map(lambda x: x[:count], measured)

@@ -16,8 +16,8 @@ from jaxbatt.hamiltonian import Bounds, times_i
 from jaxbatt.propagators import Krylov, Propagator
 from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
 
-_WINDOW = 256
-"""States held at once."""
+_WINDOW = 8
+"""States computed with each segment: few, because strong coupling makes many short segments, each with its own."""
 
 
 class CollectiveProblem(eqx.Module):
@@ -25,7 +25,7 @@ class CollectiveProblem(eqx.Module):
 
     field: Scalar
     coupling: Scalar
-    anisotropy: Float[Array, "3"]
+    anisotropy: Float[Array, 3]
     levels: Float[Array, " k"]
     edges: Float[Array, " k"]
     uniform: Bool[Array, ""]
@@ -56,7 +56,7 @@ class Collective:
 
     def prepare(self, battery: Battery, protocol: protocols.Protocol) -> CollectiveProblem:
         if not isinstance(battery, SpinBattery):
-            raise ValueError(f"Collective needs a SpinBattery with uniform couplings, but it got a {type(battery).__name__}; use StateVector().")
+            raise ValueError(f"Collective needs a SpinBattery, but it got a {type(battery).__name__}; use StateVector().")
         if battery.start == "array":
             raise ValueError('Collective starts from "down" or "up", but `initial_state` is an array; use StateVector().')
         if is_uniform(battery, protocol) is False:
@@ -120,13 +120,13 @@ class CollectiveSystem(System):
 class LadderOperator(eqx.Module):
     """sum_a h_a S_a - sum_a (j_a / 2) S_a**2 on the ladder, less a constant.
 
-    S_x**2 + S_y**2 = N (N + 2) - S_z**2 is diagonal, and S_x**2 - S_y**2 = 2 (R**2 + R^T**2) with R |k> = sqrt(k (N - k + 1)) |k - 1>,
-    S_x = R + R^T, S_y = -i (R - R^T). The constant makes the ends of the ladder, where S_z**2 = N**2, exact zeros.
+    With R |k> = sqrt(k (N - k + 1)) |k - 1>: S_x = R + R^T, S_y = -i (R - R^T), S_x**2 - S_y**2 = 2 (R**2 + R^T**2), and
+    S_x**2 + S_y**2 = N (N + 2) - S_z**2 is diagonal. The constant makes the ends of the ladder, where S_z**2 = N**2, exact zeros.
     """
 
     n_spins: int = eqx.field(static=True)
-    fields: Float[Array, "3"]
-    couplings: Float[Array, "3"]
+    fields: Float[Array, 3]
+    couplings: Float[Array, 3]
 
     def apply(self, rows: Rows) -> Rows:
         x, y, _ = self.fields
@@ -142,7 +142,7 @@ class LadderOperator(eqx.Module):
         radius = (diagonal.max() - diagonal.min()) / 2 + n * jnp.hypot(self.fields[0], self.fields[1]) + skew * n**2
         return Bounds((diagonal.max() + diagonal.min()) / 2, radius)
 
-    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, "3"]]:
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
         """The expectation value, and those of S_x, S_y, S_z over N."""
         lowered = self._lower(rows)
         x = 2 * jnp.sum(rows * lowered)

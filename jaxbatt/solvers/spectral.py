@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,7 +24,8 @@ _MAX_DIMENSION = 4096
 """Largest sector: a minute of diagonalization on two CPU cores."""
 
 
-class Sector(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sector:
     """Basis states that belong to one symmetry sector: column k of the isometry has amplitude q_b on each b with index_b = k."""
 
     representatives: Int[np.ndarray, " s"]
@@ -65,16 +65,20 @@ class Spectral:
     def prepare(self, battery: Battery, protocol: protocols.Protocol) -> SpectralProblem:
         n = battery.n_spins
         if 2**n > 4 * _MAX_DIMENSION:
-            raise ValueError(f"Spectral diagonalizes sectors of at most {_MAX_DIMENSION} states, but {n} spins have 2**{n}; use StateVector().")
+            raise ValueError(
+                f"Spectral diagonalizes sectors of at most {_MAX_DIMENSION} states, but {n} spins have 2**{n}; use StateVector()."
+            )
         problem = problem_of(battery, protocol)
         found = SpectralProblem(problem, _has_parity(problem), _has_reflection(problem))
         largest = max(len(sector.representatives) for sector in _sectors(n, found.parity, found.reflection))
         if largest > _MAX_DIMENSION:
             raise ValueError(
-                f"Spectral diagonalizes sectors of at most {_MAX_DIMENSION} states, but this battery of {n} spins has one of {largest}; "
+                f"Spectral diagonalizes sectors of at most {_MAX_DIMENSION} states, but these {n} spins have one of {largest}; "
                 "use StateVector()."
             )
-        require_memory(4 * 16 * len(protocol.levels) * largest**2, f"Spectral with sectors of {largest} states", "use StateVector()")
+        require_memory(
+            4 * 16 * len(protocol.levels) * largest**2, f"Spectral with sectors of {largest} states", "use StateVector()"
+        )
         return found
 
     def evolve(self, problem: SpectralProblem) -> SpectralEvolution:
@@ -102,7 +106,7 @@ class SpectralEvolution(Evolution):
 
         def diagonalize(level: Float[Array, "*n"]) -> tuple[tuple[Array, Array], ...]:
             hamiltonian = charging_hamiltonian(model, protocol.axis, level)
-            return tuple(tuple(jnp.linalg.eigh(_dense(hamiltonian, sector))) for sector in sectors)
+            return tuple(jnp.linalg.eigh(_dense(hamiltonian, sector))[:2] for sector in sectors)
 
         solved = jax.lax.map(diagonalize, protocol.levels)
         levels, vectors = tuple(part[0] for part in solved), tuple(part[1] for part in solved)
@@ -111,7 +115,9 @@ class SpectralEvolution(Evolution):
         start = tuple(_restrict(sector, psi) for sector in sectors)
         durations = jnp.diff(protocol.edges, prepend=0)
 
-        def piece(states: tuple[Array, ...], inputs: tuple[Array, Array, Array]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        def piece(
+            states: tuple[Array, ...], inputs: tuple[tuple[Array, ...], tuple[Array, ...], Array]
+        ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
             levels, vectors, duration = inputs
             amplitudes = tuple(v.conj().T @ state for v, state in zip(vectors, states, strict=True))
             # The last piece may be endless; its end is not needed.
@@ -120,12 +126,17 @@ class SpectralEvolution(Evolution):
             return ends, amplitudes
 
         _, amplitudes = jax.lax.scan(piece, start, (levels, vectors, durations))
-        none = jnp.zeros(len(protocol.edges))
-        system = PauliSystem(problem, str(jnp.zeros(()).dtype))
         evolution = cls(
-            edges=protocol.edges, system=system, levels=levels, vectors=vectors, amplitudes=amplitudes, bases=none,
-            parity=found.parity, reflection=found.reflection, tol=tol,
-        )  # fmt: skip
+            edges=protocol.edges,
+            system=PauliSystem(problem, str(rows.dtype)),
+            levels=levels,
+            vectors=vectors,
+            amplitudes=amplitudes,
+            bases=jnp.zeros(len(protocol.edges)),
+            parity=found.parity,
+            reflection=found.reflection,
+            tol=tol,
+        )
         return dataclasses.replace(evolution, bases=evolution._work_at_starts())
 
     def start(self) -> Carry:
@@ -142,7 +153,9 @@ class SpectralEvolution(Evolution):
         spread = 2 * self.system.energy_bounds()[0].radius
         met = (phase_error <= self.tol) & (times[-1] <= self.edges[-1])
         error = 2 * phase_error * spread
-        return Carry(times[-1], (), error, carry.applications, carry.valid & met), Record(self.bases[pieces] + gains, magnetization)
+        return Carry(times[-1], (), error, carry.applications, carry.valid & met), Record(
+            self.bases[pieces] + gains, magnetization
+        )
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
@@ -166,7 +179,7 @@ class SpectralEvolution(Evolution):
         level = levels[0] if len(levels) == 1 else levels[piece]
         return Gain.of(problem.model, problem.protocol.axis, level, self.system.dtype)
 
-    def _measure(self, piece: Int[Array, ""], time: Scalar) -> tuple[Scalar, Float[Array, "3"]]:
+    def _measure(self, piece: Int[Array, ""], time: Scalar) -> tuple[Scalar, Float[Array, 3]]:
         return self._gain(piece).measure(self._rows(piece, time))
 
     def _rows(self, piece: Int[Array, ""], time: Scalar) -> Rows:
@@ -227,7 +240,7 @@ def _dense(hamiltonian: PauliSum, sector: Sector) -> Inexact[Array, "s s"]:
 def _sectors(n_spins: int, parity: bool, reflection: bool) -> tuple[Sector, ...]:
     """The sectors of the group of both symmetries; of the reflection only the even one, where the state lives."""
     basis = np.arange(2**n_spins)
-    mirror = sum(((basis >> bit) & 1) << (n_spins - 1 - bit) for bit in range(n_spins))
+    mirror = np.bitwise_or.reduce([((basis >> bit) & 1) << (n_spins - 1 - bit) for bit in range(n_spins)])
     permutations = [basis]
     if parity:
         permutations += [basis ^ (2**n_spins - 1)]

@@ -21,7 +21,7 @@ from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import Protocol
 from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
 
-_REAL_START = 2**13
+_REAL_START = 2**15
 """Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
 
 
@@ -44,7 +44,9 @@ def check_levels(protocol: Protocol, n_spins: int) -> None:
     """Refuses a field with values for another number of spins."""
     shape = np.shape(protocol.levels)[1:]
     if shape not in ((), (n_spins,)):
-        raise ValueError(f"the field has values for {shape[0]} spins, but the battery has {n_spins}; give a scalar or {n_spins} values.")
+        raise ValueError(
+            f"the field has values for {shape[0]} spins, but the battery has {n_spins}; give a scalar or {n_spins} values."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,9 @@ class StateVector:
 
     def prepare(self, battery: Battery, protocol: Protocol) -> Problem:
         n = battery.n_spins
-        require_memory(24 * 2**n * self._real_dtype().itemsize, f"StateVector with {n} spins", "take fewer spins, or dtype=complex64")
+        require_memory(
+            24 * 2**n * self._real_dtype().itemsize, f"StateVector with {n} spins", "take fewer spins, or dtype=complex64"
+        )
         return problem_of(battery, protocol)
 
     def evolve(self, problem: Problem) -> SteppedEvolution:

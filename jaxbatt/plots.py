@@ -1,0 +1,104 @@
+"""Drawings of results in the style of a journal: data and axes in, axes out. Nothing here simulates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxbatt.results import ChargingCurve, Peak
+
+COLUMN_WIDTH = 3.375
+"""Inches: one column of Physical Review; two columns are 7."""
+
+STYLE: dict[str, Any] = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 9.0,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 7.5,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "axes.unicode_minus": True,
+}
+"""matplotlib settings of all figures; for your own: ``with matplotlib.rc_context(jaxbatt.plots.STYLE): ...``."""
+
+
+def axes(rows: int = 1, columns: int = 1, *, width: float = COLUMN_WIDTH, height: float = 2.5, **options: Any) -> np.ndarray:
+    """An array (rows, columns) of axes in a new figure of that size in inches, in the style of all figures here."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure that axes belong to."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("`ax` belongs to no figure; pass axes of a figure.")
+    return figure
+
+
+def work(curve: ChargingCurve, ax: Axes | None = None, **line: Any) -> Axes:
+    """Draws the stored work W(t) of a charging curve.
+
+    Args:
+        curve: what ``charge`` returned.
+        ax: where to draw; a new figure of one column by default.
+        line: options of ``Axes.plot``, such as ``label``.
+
+    Returns:
+        The axes.
+    """
+    return _against_time(curve, curve.work, r"Work $W$ $(B)$", ax, line)
+
+
+def power(curve: ChargingCurve, ax: Axes | None = None, **line: Any) -> Axes:
+    """Draws the average power P(t) = W(t) / t of a charging curve; arguments as :func:`work`."""
+    return _against_time(curve, curve.power, r"Power $P$ $(B^2)$", ax, line)
+
+
+def charging(curve: ChargingCurve, peak: Peak | None = None) -> Figure:
+    """A figure of W(t) above P(t), with the maximum of the power marked where one is given."""
+    top, bottom = axes(2, 1, height=4.0, sharex=True)[:, 0]
+    work(curve, top)
+    power(curve, bottom)
+    top.set_xlabel("")
+    if peak is not None:
+        maximum(peak, bottom)
+    return figure_of(bottom)
+
+
+def maximum(peak: Peak, ax: Axes) -> Axes:
+    """Marks the maximum of the power on axes that show P(t)."""
+    with matplotlib.rc_context(STYLE):
+        ax.plot([float(peak.time)], [float(peak.power)], "o", color="#D55E00", label=rf"$P_{{\max}} = {float(peak.power):.5g}\,B^2$")
+        ax.legend()
+    return ax
+
+
+def _against_time(curve: ChargingCurve, values: Any, label: str, ax: Axes | None, line: dict[str, Any]) -> Axes:
+    ax = axes()[0, 0] if ax is None else ax
+    with matplotlib.rc_context(STYLE):
+        ax.plot(np.asarray(curve.times), np.asarray(values), **{"color": "black", **line})
+        ax.set_xlabel(r"Charging time $t$ $(1/B)$")
+        ax.set_ylabel(label)
+        if "label" in line:
+            ax.legend()
+    return ax
