@@ -14,13 +14,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._types import Scalar
-from jaxbatt.solvers import Carry, Evolution
+from jaxbatt.solvers import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution
 
 Objective: TypeAlias = Literal["power", "work"]
 
-_DEGREE = 128
-_PHASE = 80.0
-"""Bandwidth times half the length of a window."""
 _GRID = 1024
 """Intervals in which a sign change of the slope is looked for: 25 in the shortest period."""
 _CANDIDATES = 4
@@ -56,7 +53,7 @@ def find_maximum(
         the maximum; whether the whole range was searched (or a first maximum was found); the evolution's last carry.
     """
     limits = evolution.limits()
-    length = 2 * _PHASE / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
+    length = 2 * WINDOW_PHASE / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
     horizon = jnp.minimum(horizon, evolution.edges[-1])
 
     def end_of_search(best: Found) -> Scalar:
@@ -68,7 +65,7 @@ def find_maximum(
         start = search.carry.time
         edge = evolution.edges[jnp.searchsorted(evolution.edges, start, side="right").clip(max=len(evolution.edges) - 1)]
         stop = jnp.minimum(jnp.minimum(start + length, edge), jnp.where(jnp.isfinite(horizon), horizon, jnp.inf))
-        nodes = start + (stop - start) * (1 - jnp.cos(jnp.pi / _DEGREE * jnp.arange(_DEGREE + 1))) / 2
+        nodes = start + (stop - start) * (1 - jnp.cos(jnp.pi / WINDOW_DEGREE * jnp.arange(WINDOW_DEGREE + 1))) / 2
         carry, record = evolution.sample(search.carry, nodes.at[-1].set(stop))
         series = _Series(_cosine_coefficients(record.work), start, stop - start)
         found, hit, slope = _best_of_window(series, objective, first, search.slope)
@@ -101,7 +98,7 @@ class _Series(NamedTuple):
 
     def at(self, theta: Float[Array, " m"], objective: Objective) -> tuple[Array, Array, Array, Array, Array]:
         """t, W, the objective F, and (up to a positive factor) its slope in time and the derivative of that by theta."""
-        order = jnp.arange(_DEGREE + 1)
+        order = jnp.arange(WINDOW_DEGREE + 1)
         cosine, sine = jnp.cos(theta[:, None] * order), jnp.sin(theta[:, None] * order)
         work = cosine @ self.coefficients
         first = -sine @ (order * self.coefficients)
@@ -116,7 +113,7 @@ class _Series(NamedTuple):
 
 def _cosine_coefficients(work: Float[Array, " n"]) -> Float[Array, " n"]:
     """a_k from the values at t rising, that is theta_j = pi (1 - j / n)."""
-    n = _DEGREE
+    n = WINDOW_DEGREE
     j = jnp.arange(n + 1)
     halved = jnp.where((j == 0) | (j == n), 0.5, 1.0)
     matrix = jnp.cos(jnp.pi / n * jnp.outer(j, n - j)) * halved * 2 / n

@@ -88,7 +88,9 @@ def charging(curve: ChargingCurve, peak: Peak | None = None) -> Figure:
 def maximum(peak: Peak, ax: Axes) -> Axes:
     """Marks the maximum of the power on axes that show P(t)."""
     with matplotlib.rc_context(STYLE):
-        ax.plot([float(peak.time)], [float(peak.power)], "o", color="#D55E00", label=rf"$P_{{\max}} = {float(peak.power):.5g}\,B^2$")
+        ax.plot(
+            [float(peak.time)], [float(peak.power)], "o", color="#D55E00", label=rf"$P_{{\max}} = {float(peak.power):.5g}\,B^2$"
+        )
         ax.legend()
     return ax
 

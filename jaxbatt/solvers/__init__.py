@@ -1,8 +1,20 @@
 """Solvers: each evolves a battery under a protocol in its own space, and records work and magnetization."""
 
-from jaxbatt.solvers._base import Carry, Evolution, Limits, Record, Solver
+from jaxbatt.solvers._base import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution, Limits, Record, Solver
 from jaxbatt.solvers.collective import Collective, is_uniform
 from jaxbatt.solvers.spectral import Spectral
 from jaxbatt.solvers.state_vector import StateVector
 
-__all__ = ["Carry", "Collective", "Evolution", "Limits", "Record", "Solver", "Spectral", "StateVector", "is_uniform"]
+__all__ = [
+    "WINDOW_DEGREE",
+    "WINDOW_PHASE",
+    "Carry",
+    "Collective",
+    "Evolution",
+    "Limits",
+    "Record",
+    "Solver",
+    "Spectral",
+    "StateVector",
+    "is_uniform",
+]

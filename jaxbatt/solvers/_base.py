@@ -12,6 +12,10 @@ from jaxbatt import protocols
 from jaxbatt._types import Magnetization, Scalar, Times
 from jaxbatt.battery import Battery
 
+WINDOW_DEGREE = 128
+WINDOW_PHASE = 80.0
+"""A search for maxima interpolates W(t) by this degree on windows of half length WINDOW_PHASE / bandwidth."""
+
 
 class Record(NamedTuple):
     """What is kept of the state at each time: (T,) work and (T, 3) mean magnetization."""
@@ -39,10 +43,10 @@ class Carry(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Proven (for the mean field: estimated) limits that a search for maxima rests on.
+    """Proven limits that a search for maxima rests on.
 
     Attributes:
-        bandwidth: largest angular frequency in W(t).
+        bandwidth: largest angular frequency in W(t), or one for which its windows interpolate a W(t) that has no largest.
         work: no time gives more work than this.
     """
 

@@ -16,7 +16,7 @@ from jaxbatt._checks import check_positive, check_spin_count, concrete
 from jaxbatt._types import Amplitudes, Couplings, PerSpin, Scalar, Times
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.protocols import Protocol
-from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
+from jaxbatt.solvers._base import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution, Limits, Record
 from jaxbatt.solvers.state_vector import check_levels
 
 _MIN_TOEPLITZ = 384
@@ -259,8 +259,8 @@ def _bandwidth(field: Scalar, coupling: Scalar) -> Scalar:
     r = jnp.exp(logarithm)
     field = jnp.maximum(jnp.maximum(field, 1e-6 * coupling), jnp.finfo(r.dtype).tiny ** 0.5)
     distance = jnp.log1p(field * (r - 1) / (field + coupling * r)) / (2 * field)
-    log_rho = (np.log(8 / 0.24 * 1e12) + 2 * logarithm) / 128
-    return 80 / jnp.max(distance / jnp.sinh(log_rho))
+    log_rho = (np.log(8 / 0.24 * 1e12) + 2 * logarithm) / WINDOW_DEGREE
+    return WINDOW_PHASE / jnp.max(distance / jnp.sinh(log_rho))
 
 
 def _along(axis: str, values: Float[Array, "*n"], n_spins: int) -> Float[Array, "3 n"]:

@@ -24,6 +24,9 @@ from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
 _REAL_START = 2**15
 """Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
 
+_VECTORS = 32
+"""Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, one state, the diagonals."""
+
 
 class Problem(eqx.Module):
     """A battery as Pauli sums, with its protocol and its initial state."""
@@ -71,7 +74,7 @@ class StateVector:
     def prepare(self, battery: Battery, protocol: Protocol) -> Problem:
         n = battery.n_spins
         require_memory(
-            24 * 2**n * self._real_dtype().itemsize, f"StateVector with {n} spins", "take fewer spins, or dtype=complex64"
+            _VECTORS * 2**n * self._real_dtype().itemsize, f"StateVector with {n} spins", "take fewer spins, or dtype=complex64"
         )
         return problem_of(battery, protocol)
 

@@ -1,0 +1,201 @@
+"""Both kernels against Kronecker products, on random strings."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import systems
+from conftest import tol
+
+import jaxbatt as jb
+from jaxbatt import hamiltonian
+from jaxbatt.hamiltonian import Operator
+from jaxbatt.kernels import FlipTable, apply_flips, walsh
+
+X, Z = np.array([[0.0, 1.0], [1.0, 0.0]]), np.diag([1.0, -1.0])
+DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
+
+
+def bits(mask, n):
+    return [int(c) for c in format(mask, f"0{n}b")]
+
+
+def sign_times_flip(flip, sign, n):
+    """Z**sign X**flip by Kronecker products: v[b ^ flip] with the sign of b."""
+    factors = [np.linalg.matrix_power(Z, z) @ np.linalg.matrix_power(X, x) for x, z in zip(bits(flip, n), bits(sign, n), strict=True)]
+    return functools.reduce(np.kron, factors)
+
+
+def random_vector(rng, shape, dtype):
+    values = rng.normal(size=shape)
+    return (values + 1j * rng.normal(size=shape) if np.issubdtype(dtype, np.complexfloating) else values).astype(dtype)
+
+
+# --- flips
+
+
+def random_masks(rng, n, distinct, repeated):
+    """(flip, sign) pairs with a given number of distinct flip masks, some of them with more than one sign mask."""
+    flips = rng.permutation(2**n)[:distinct]
+    flips = np.concatenate([flips, flips[:repeated], flips[:1]])
+    return [(int(flip), int(sign)) for flip, sign in zip(flips, rng.integers(0, 2**n, len(flips)), strict=True)]
+
+
+@pytest.mark.parametrize(("n", "distinct", "repeated"), [(1, 2, 1), (3, 8, 5), (5, 32, 4), (7, 33, 0), (7, 70, 9)])
+def test_flips_against_kronecker_products(n, distinct, repeated):
+    """One fused pass, one that is full, a chunk and a rest, and several chunks under the scan."""
+    rng = np.random.default_rng(n)
+    masks = random_masks(rng, n, distinct, repeated)
+    coefficients = rng.normal(size=len(masks))
+    matrix = sum(c * sign_times_flip(*mask, n) for c, mask in zip(coefficients, masks, strict=True))
+    table, scale = FlipTable.of(masks), np.abs(coefficients).sum()
+    run = jax.jit(functools.partial(apply_flips, table))
+    for dtype in DTYPES if n < 7 else (np.float32, np.complex128):
+        v = random_vector(rng, (2, 2**n), dtype)
+        out = run(jnp.asarray(coefficients), v)
+        assert out.dtype == dtype
+        np.testing.assert_allclose(out, v @ matrix.T, rtol=0, atol=tol(dtype, scale * np.abs(v).max()))
+
+
+# --- Walsh transform
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 8, 9])
+def test_walsh_against_kronecker_products(n):
+    """Sizes below, at and beyond the group of four bits; batch axes pass through; twice is 2**N."""
+    matrix = functools.reduce(np.kron, [np.array([[1.0, 1.0], [1.0, -1.0]])] * n, np.eye(1))
+    rng = np.random.default_rng(n)
+    for dtype in DTYPES:
+        v = random_vector(rng, (2, 3, 2**n), dtype)
+        once = jax.jit(walsh)(v)
+        assert once.dtype == dtype
+        assert once.shape == v.shape
+        np.testing.assert_allclose(once, v @ matrix, rtol=0, atol=tol(dtype, 2**n * np.abs(v).max()))
+        np.testing.assert_allclose(walsh(once) / 2**n, v, rtol=0, atol=tol(dtype, 2**n * np.abs(v).max()))
+
+
+# --- the operator made of both
+
+
+def all_pairs(n):
+    """XX, YY, ZZ of every pair and fields along all axes."""
+    rng = np.random.default_rng(n)
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    terms = [(2 * letter, pair, rng.normal()) for letter in "XYZ" for pair in pairs]
+    return terms + [(letter, (i,), rng.normal()) for letter in "XYZ" for i in range(n)]
+
+
+def all_strings(n):
+    """Those of a battery, and products of three and four X, of four Y."""
+    return [*all_pairs(n), ("XXXX", (0, 1, 2, 3), 0.7), ("YYYY", (0, 1, 3, 4), -0.6), ("XXX", (0, 2, 4), 0.5)]
+
+
+def even_strings(n):
+    return [term for term in all_strings(n) if term[0].count("Y") % 2 == 0]
+
+
+CASES = {
+    "all pairs and fields": all_strings(5),
+    "real": even_strings(5),
+    "mixed strings": systems.random_terms(np.random.default_rng(0), 5, 30),
+    "real mixed strings": [t for t in systems.random_terms(np.random.default_rng(1), 5, 40) if t[0].count("Y") % 2 == 0],
+    "Dzyaloshinskii-Moriya": systems.dzyaloshinskii_moriya(5, 0.7),
+    "diagonal": systems.random_terms(np.random.default_rng(2), 5, 12, letters="IZ"),
+}
+CHOICES = [(), ("x",), ("y",), ("x", "y")]
+"""What the cost rule may transform; the rest is flipped."""
+
+
+APPLY = jax.jit(Operator.apply)
+
+
+def forced(choice):
+    return lambda n, kinds, strings: tuple(kind for kind in choice if kind in kinds)
+
+
+def as_rows(v):
+    return jnp.stack([v.real, v.imag])
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_operator_against_dense(monkeypatch, name, choice):
+    """Every choice of kernels gives the dense matrix, in both precisions; real stays real; the bounds enclose the spectrum."""
+    monkeypatch.setattr(hamiltonian, "_cheapest", forced(choice))
+    n = 5
+    pauli_sum, matrix = jb.PauliSum.from_terms(n, CASES[name]), systems.dense_terms(n, CASES[name])
+    operator, scale = Operator.of(pauli_sum), np.abs(pauli_sum.coefficients).sum()
+    assert (operator.d_x is not None) == ("x" in choice and any(not s.sign and s.flip for s in pauli_sum.strings))
+    assert operator.is_real == (np.abs(matrix.imag).max() == 0)
+    rng = np.random.default_rng(4)
+    for dtype in (np.float32, np.float64):
+        v = systems.random_state(rng, n)
+        rounding = tol(dtype, scale)
+        out = APPLY(operator.astype(dtype), as_rows(v).astype(dtype))
+        assert out.dtype == dtype
+        np.testing.assert_allclose(out, as_rows(matrix @ v), rtol=0, atol=rounding)
+        if operator.is_real:
+            one_row = APPLY(operator.astype(dtype), jnp.asarray(v.real[None], dtype))
+            assert one_row.shape == (1, 2**n)
+            np.testing.assert_allclose(one_row[0], (matrix @ v.real).real, rtol=0, atol=rounding)
+        center, radius = operator.astype(dtype).bounds()
+        levels = np.linalg.eigvalsh(matrix)
+        assert center - radius - rounding <= levels[0]
+        assert levels[-1] <= center + radius + rounding
+        assert radius <= scale + rounding
+
+
+def test_bounds_of_a_diagonal_are_exact():
+    pauli_sum = jb.PauliSum.from_terms(5, CASES["diagonal"])
+    center, radius = Operator.of(pauli_sum).bounds()
+    values = np.diag(systems.dense_terms(5, CASES["diagonal"])).real
+    rounding = tol(float, np.abs(pauli_sum.coefficients).sum())
+    np.testing.assert_allclose([center - radius, center + radius], [values.min(), values.max()], rtol=0, atol=rounding)
+
+
+def test_cost_rule_chooses_both_kernels():
+    """The field alone is flipped, all-to-all XYZ is transformed: both kernels are met outside of this file."""
+
+    def chosen(terms, n):
+        operator = Operator.of(jb.PauliSum.from_terms(n, terms))
+        return operator.d_x is not None, operator.d_y is not None
+
+    n = 12
+    field = [("X", (i,), 1.0) for i in range(n)]
+    pairs = [(2 * letter, (i, j), -1.0) for letter in "XYZ" for i in range(n) for j in range(i)]
+    neighbors = [(2 * letter, (i, i + 1), -1.0) for letter in "XYZ" for i in range(n - 1)]
+    assert chosen(field, n) == (False, False)
+    assert chosen(field + neighbors, n) == (False, False)
+    assert chosen(field + pairs, n) == (True, True)
+
+
+def test_operator_of_many_masks():
+    """110 strings with as many flip masks, real and imaginary ones: several passes of the flips kernel inside an operator."""
+    n, rng = 7, np.random.default_rng(3)
+    letters = ["".join("IZXY"[2 * bit + rng.integers(2)] for bit in bits(int(mask), n)) for mask in rng.permutation(2**n)[:110]]
+    terms = [(string, tuple(range(n)), rng.normal()) for string in letters]
+    operator, v = Operator.of(jb.PauliSum.from_terms(n, terms)), systems.random_state(rng, n)
+    assert len({s.flip for s in operator.even_strings}) > 32
+    expected = systems.dense_terms(n, terms) @ v
+    np.testing.assert_allclose(APPLY(operator, as_rows(v)), as_rows(expected), rtol=0, atol=tol(float, sum(abs(t[2]) for t in terms)))
+
+
+@pytest.mark.parametrize("choice", [(), ("x", "y")], ids=str)
+def test_gradient_of_the_coefficients(monkeypatch, choice):
+    """<phi|H|psi> is linear in the coefficients: its gradient is the list of <phi|P_k|psi>."""
+    monkeypatch.setattr(hamiltonian, "_cheapest", forced(choice))
+    n, terms = 3, [*all_pairs(3), ("XYZ", (0, 1, 2), 0.3)]
+    rng = np.random.default_rng(6)
+    phi, psi = systems.random_state(rng, n), systems.random_state(rng, n)
+    pauli_sum = jb.PauliSum.from_terms(n, terms)
+
+    @jax.jit
+    @jax.grad
+    def gradient(coefficients):
+        operator = Operator.of(jb.PauliSum(n, pauli_sum.strings, coefficients))
+        return jnp.sum(as_rows(phi) * operator.apply(as_rows(psi)))
+
+    expected = [(phi.conj() @ systems.dense_terms(n, [(*term[:2], 1.0)]) @ psi).real for term in terms]
+    np.testing.assert_allclose(gradient(pauli_sum.coefficients), expected, rtol=0, atol=tol(float, 2**n))
