@@ -9,12 +9,8 @@ runs in a process of its own, one after the other; its build time counts. jaxbat
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
 import itertools
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from timing import save
 
 TIMES = np.linspace(0, 0.4, 101)
 ALPHA, FIELD, COUPLING, OMEGA = 0.5, 1.0, 1.0, 4.0
@@ -137,16 +134,7 @@ def main() -> None:
             print(json.dumps(shown), flush=True)
     for row in rows:
         row["last_work"] = row.pop("work")[-1] if "work" in row else None
-    if options.out:
-        names = ("jax", "jaxlib", "numpy", "qutip", "quspin")
-        versions = {name: importlib.metadata.version(name) for name in names if importlib.util.find_spec(name)}
-        machine = {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-        }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"machine": machine, "versions": versions, "rows": rows}, indent=1) + "\n")
+    save(options.out, rows)
 
 
 if __name__ == "__main__":
