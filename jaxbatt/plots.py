@@ -14,7 +14,7 @@ from jaxbatt.results import ChargingCurve, Peak
 COLUMN_WIDTH = 3.375
 """Inches: one column of Physical Review; two columns are 7."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 9.0,

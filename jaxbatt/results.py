@@ -23,6 +23,9 @@ class Info(eqx.Module):
     valid: Bool[Array, ""]
     method: str = eqx.field(static=True)
 
+    def __repr__(self) -> str:
+        return eqx.tree_pformat(self, short_arrays=False)
+
 
 class ChargingCurve(eqx.Module):
     """Stored work and power against charging time.
@@ -59,3 +62,6 @@ class Peak(eqx.Module):
     work: Scalar
     certified: Bool[Array, ""]
     info: Info
+
+    def __repr__(self) -> str:
+        return eqx.tree_pformat(self, short_arrays=False)

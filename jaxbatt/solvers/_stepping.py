@@ -97,7 +97,8 @@ class SteppedEvolution(Evolution):
         padded = jnp.concatenate([times, jnp.broadcast_to(times[-1], (window,))])
         dtype = carry.state.rows.dtype
         tol = jnp.asarray(self.propagator.tol, dtype)
-        rate = tol / jnp.maximum(times[-1] - carry.time, jnp.finfo(dtype).tiny ** 0.5)
+        # Half of the tolerance is for truncation; the other is left to rounding.
+        rate = tol / 2 / jnp.maximum(times[-1] - carry.time, jnp.finfo(dtype).tiny ** 0.5)
         fixed = self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
         before = carry.state.deviation
         # Within one piece <H> is conserved and only <H_0 - H> is measured; from piece to piece errors of <H_0> add to it.

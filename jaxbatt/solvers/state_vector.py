@@ -68,8 +68,11 @@ class StateVector:
     dtype: Any = None
 
     def __post_init__(self) -> None:
-        if self.dtype is not None and np.dtype(self.dtype) not in (np.complex64, np.complex128):
+        if self.dtype is None:
+            return
+        if np.dtype(self.dtype) not in (np.complex64, np.complex128):
             raise ValueError(f"`dtype` must be complex64 or complex128, but it is {self.dtype!r}.")
+        object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
 
     def prepare(self, battery: Battery, protocol: Protocol) -> Problem:
         n = battery.n_spins
