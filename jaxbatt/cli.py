@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import importlib.metadata
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import jaxbatt as jb
-from jaxbatt._checks import available_memory, total_memory
+from jaxbatt._checks import available_memory, check_positive, total_memory
 from jaxbatt._types import InitialState
 
 app = typer.Typer(
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}; files written before are complete.", 1)
     except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    if code == 130:
         return _fail("interrupted; files written before are complete.", 130)
     return code if isinstance(code, int) else 0
 
@@ -105,10 +108,13 @@ def reproduce(
     """Reproduce Le et al., PRA 97, 022106 (2018): figN.png, figN.csv, claims.csv.
 
     Battery H_0 = B sum_i Z_i - sum_{i<j} g_ij [Z_i Z_j + alpha (X_i X_j + Y_i Y_j)], charged by omega sum_i X_i from all
-    spins down. The claims come with the paper's statement, the measured numbers, the verdict and the criterion that it follows from.
+    spins down. The claims come with the paper's statement, the measured numbers, the verdict and the criterion it follows from.
     """
+    # OpenBLAS is loaded at the first diagonalization. Its threads cost up to a hundred times what they gain on matrices of 256
+    # rows where another process has a core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     chosen = [target.value for target in targets or [Target.all]]
-    wanted = jb.paper.TARGETS if "all" in chosen else chosen
+    wanted = [name for name in jb.paper.TARGETS if name in chosen or "all" in chosen]
     with _progress() as report:
         outcome = jb.paper.reproduce(wanted, out, report=report)
     console = _console()
@@ -131,8 +137,8 @@ def charge(
     times: Annotated[str | None, typer.Option(help="Charging times, comma-separated, in 1/B.")] = None,
     horizon: Annotated[float | None, typer.Option(help="Longest charging time, in 1/B. [default: pi / omega]")] = None,
     points: Annotated[int, typer.Option(help="Number of times up to the horizon.")] = 201,
-    start: Annotated[
-        Start, typer.Option(help="Initial state; ground is all down, and refused where that is not it.")
+    initial_state: Annotated[
+        Start, typer.Option(help="ground is all down, and refused where that need not be the ground state.")
     ] = Start.ground,
     keep_field: Annotated[bool, typer.Option("--keep-field", help="Leave B on while charging.")] = False,
     interactions_off: Annotated[bool, typer.Option("--interactions-off", help="Switch g_ij off while charging, Eq. 18.")] = False,
@@ -147,11 +153,12 @@ def charge(
     """
     if nn and p is not None:
         raise typer.BadParameter("--nn and --p exclude each other: nearest neighbors have no power law")
+    _check_directories(csv, png)
     battery = jb.SpinBattery(
         field,
         jb.nearest_neighbor(n, g) if nn else jb.power_law(n, g, 1.0 if p is None else p),
         alpha,
-        initial_state=_STARTS[start],
+        initial_state=_STARTS[initial_state],
         field_while_charging=keep_field,
         interactions_while_charging=not interactions_off,
     )
@@ -165,12 +172,9 @@ def charge(
     _print_peak(console, "Largest power", peak)
     if png is not None:
         jb.paper.write_png(jb.plots.charging(curve, peak), png)
-    if curve.times[-1] > 0:
-        _print_peak(
-            console,
-            f"Largest work up to t = {float(curve.times[-1]):.6g}",
-            jb.max_work(battery, drive, horizon=curve.times[-1], solver=method),
-        )
+    end = float(curve.times[-1])
+    if end > 0:
+        _print_peak(console, f"Largest work up to t = {end:.6g}", jb.max_work(battery, drive, horizon=end, solver=method))
 
 
 @app.command()
@@ -204,6 +208,12 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda step, done, total: progress.update(task, description=step, completed=done, total=total)
 
 
+def _check_directories(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise typer.BadParameter(f"there is no directory {str(path.parent)!r} to write {path.name} to")
+
+
 def _solver(method: Method, tol: float | None) -> Any:
     if method is Method.auto:
         if tol is not None:
@@ -230,7 +240,9 @@ def _times(times: str | None, horizon: float | None, points: int, omega: float) 
             raise typer.BadParameter(f"--times must be numbers between commas, such as 0,0.1,0.2, but it is {times!r}") from error
     if points < 1:
         raise typer.BadParameter(f"--points must be at least 1, but it is {points}")
-    if horizon is None:
+    if horizon is not None:
+        check_positive("horizon", horizon, "give the longest charging time")
+    else:
         horizon = np.pi / abs(omega) if omega else 1.0
     return jnp.linspace(0.0, horizon, points)
 
@@ -248,7 +260,7 @@ def _curve(curve: jb.ChargingCurve, rows: int = 12) -> Table:
     )
     for k in np.unique(np.linspace(0, len(curve.times) - 1, rows).round().astype(int)):
         values = (curve.times[k], curve.work[k], curve.power[k], curve.magnetization[k, 2])
-        table.add_row(*(f"{float(value):.6f}" for value in values))
+        table.add_row(*(f"{round(float(value), 6) + 0.0:.6f}" for value in values))
     return table
 
 

@@ -1,0 +1,135 @@
+"""The command line: what it prints, one line for what is wrong, and its exit codes."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import jaxbatt as jb
+from jaxbatt.cli import app, main
+
+PAIR_WORK = "0.581255"
+"""W(pi / 4) of two Ising spins with g = B, omega = 4 B, from the closed form."""
+
+
+def refused(capsys, *arguments):
+    """The single line on standard error of a call that must exit with 2."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("jaxbatt: ")
+    return lines[0]
+
+
+def test_info_tells_precision_and_versions():
+    result = CliRunner().invoke(app, ["info"])
+    assert result.exit_code == 0
+    for part in (jb.__version__, "jaxlib", "device", "GiB free of", "float64, complex128"):
+        assert part in result.output
+
+
+def test_charge_prints_curve_and_maxima_and_writes_files(tmp_path):
+    data, picture = tmp_path / "pair.csv", tmp_path / "pair.png"
+    result = CliRunner().invoke(app, ["charge", "--n", "2", "--points", "101", "--csv", str(data), "--png", str(picture)])
+    assert result.exit_code == 0, result.output
+    assert PAIR_WORK in result.output
+    # 15.0771398 from dense matrices; Spectral diagonalizes two spins.
+    assert "Largest power: P = 15.0771398" in result.output
+    assert "Largest work up to t = 0.785398" in result.output
+    assert result.output.count("Spectral") == 3
+    rows = list(csv.DictReader(data.read_text().splitlines()))
+    assert list(rows[0]) == ["time", "work", "power", "magnetization_x", "magnetization_y", "magnetization_z", "work_error"]
+    g, omega, t = 1.0, 4.0, np.array([float(row["time"]) for row in rows])
+    level = np.hypot(g, 2 * omega)
+    flips = 2 * (1 - np.cos(level * t) * np.cos(g * t) - g / level * np.sin(level * t) * np.sin(g * t))
+    exact = flips + 4 * g * omega**2 / level**2 * np.sin(level * t) ** 2
+    np.testing.assert_allclose([float(row["work"]) for row in rows], exact, atol=1e-10)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_help_speaks_physics():
+    result = CliRunner().invoke(app, ["charge", "--help"])
+    assert result.exit_code == 0
+    for part in ("W(t) = <H_0>_t - <H_0>_0", "alpha", "in 1/B", "omega"):
+        assert part in result.output
+    assert main([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["charge", "--n", "0"], "at least 1, but it is 0"),
+        (["charge", "--n", "many"], "--n"),
+        (["charge", "--n", "60", "--solver", "chebyshev"], "GiB"),
+        (["charge", "--n", "40", "--solver", "spectral"], "at most 4096 states"),
+        (["charge", "--solver", "collective"], "Collective needs the same coupling"),
+        (["charge", "--alpha", "2"], "alpha = 2.0, outside"),
+        (["charge", "--g", "-1"], "negative"),
+        (["charge", "--omega", "nan"], "`omega` must be finite"),
+        (["charge", "--nn", "--p", "1"], "exclude each other"),
+        (["charge", "--times", "0,1", "--horizon", "1"], "exclude each other"),
+        (["charge", "--times", "0,x"], "numbers between commas"),
+        (["charge", "--times", "0,0.2,0.1"], "must not decrease"),
+        (["charge", "--points", "0"], "--points must be at least 1"),
+        (["charge", "--horizon", "-1"], "`horizon` must be positive"),
+        (["charge", "--tol", "1e-8"], "--tol needs a --solver"),
+        (["charge", "--solver", "krylov", "--tol", "0"], "`tol` must be positive"),
+        (["charge", "--csv", "/nowhere/curve.csv"], "there is no directory '/nowhere'"),
+        (["charge", "--bogus"], "--bogus"),
+        (["discharge"], "discharge"),
+        (["reproduce", "fig7"], "fig7"),
+        (["reproduce", "fig3", "--out", "/proc/nowhere"], "cannot write to the directory"),
+    ],
+)
+def test_bad_options_are_one_line_and_exit_code_2(capsys, arguments, words):
+    assert words in refused(capsys, *arguments)
+
+
+def test_ctrl_c_is_130_and_a_full_disk_1(capsys, monkeypatch, tmp_path):
+    def fail_with(error):
+        def reproduce(*_, **__):
+            raise error
+
+        monkeypatch.setattr(jb.paper, "reproduce", reproduce)
+        code = main(["reproduce", "fig3", "--out", str(tmp_path)])
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        return code, lines[0]
+
+    assert fail_with(KeyboardInterrupt()) == (130, "jaxbatt: interrupted; files written before are complete.")
+    code, line = fail_with(OSError(28, "No space left on device", "fig3.csv"))
+    assert code == 1
+    assert line == "jaxbatt: No space left on device (fig3.csv); files written before are complete."
+
+
+def test_reproduce_prints_claims_and_where_fig4_stops(monkeypatch):
+    claim = jb.paper.Claim("a claim", "Eq. 0", (jb.paper.Check("x", 2.0, high=1.0),))
+    fig4 = {"coupling": np.array(["NN", "NN"]), "n_spins": np.array([8, 9]), "max_work_slow": np.array([17.0, np.nan])}
+    tables = {
+        "claims": {name: np.array([getattr(claim, name)]) for name in ("claim", "paper", "measured", "verdict")},
+        "fig4": fig4,
+    }
+    asked = []
+
+    def reproduce(targets, out, report):
+        asked.append((list(targets), str(out)))
+        report("fig2", 0, 1)
+        return jb.paper.Outcome((), tables, (claim,))
+
+    monkeypatch.setattr(jb.paper, "reproduce", reproduce)
+    result = CliRunner().invoke(app, ["reproduce"])
+    assert result.exit_code == 0, result.output
+    assert asked == [(list(jb.paper.TARGETS), "paper")]
+    for part in ("a claim", "Eq. 0", "x = 2", "does not hold", "Slow peaks end at N = 8 (NN)"):
+        assert part in result.output
+
+
+def test_python_m_jaxbatt():
+    done = subprocess.run([sys.executable, "-m", "jaxbatt", "charge", "--n", "-3"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "jaxbatt: the number of spins must be an integer of at least 1, but it is -3.\n"
