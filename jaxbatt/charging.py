@@ -64,7 +64,8 @@ def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = N
         first_peak: stop at the first local maximum of the power instead.
 
     Returns:
-        A :class:`Peak`; its time is accurate to about 1e-8 relative.
+        A :class:`Peak`; its time is accurate to about 1e-8 relative. From a state that is no eigenstate of H_0 the power
+        may be greatest at once: the time is then 0 and the power its limit there.
 
     Raises:
         ValueError: as :func:`charge`, or the search was given up before the maximum was certain.
@@ -141,7 +142,9 @@ def _charge(solver: Solver, problem: Any, times: Times) -> ChargingCurve:
 def _peak(solver: Solver, problem: Any, objective: Objective, first: bool, horizon: Scalar) -> Peak:
     problem, horizon = _not_differentiable((problem, horizon))
     best, certified, carry = find_maximum(solver.evolve(problem), objective, first, horizon)
-    power = jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
+    power = (
+        best.value if objective == "power" else jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
+    )
     return _poisoned(Peak(power, best.time, best.work, certified, _info(carry, solver)))
 
 

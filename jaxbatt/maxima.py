@@ -22,7 +22,8 @@ _GRID = 1024
 """Intervals in which a sign change of the slope is looked for: 25 in the shortest period."""
 _CANDIDATES = 4
 """Local maxima of a window that are refined: those with the highest estimates."""
-_NEWTON = 8
+_STEPS = 24
+"""Steps to a zero of the slope, from an interval in which it is nearly straight."""
 MAX_WINDOWS = 4096
 
 
@@ -96,19 +97,22 @@ class _Series(NamedTuple):
     start: Scalar
     length: Scalar
 
-    def at(self, theta: Float[Array, " m"], objective: Objective) -> tuple[Array, Array, Array, Array, Array]:
-        """t, W, the objective F, and (up to a positive factor) its slope in time and the derivative of that by theta."""
+    def at(self, theta: Float[Array, " m"], objective: Objective) -> tuple[Array, Array, Array, Array]:
+        """t, W, the objective, and its slope in time (for the power, dP/dt times t**2)."""
         order = jnp.arange(WINDOW_DEGREE + 1)
-        cosine, sine = jnp.cos(theta[:, None] * order), jnp.sin(theta[:, None] * order)
-        work = cosine @ self.coefficients
-        first = -sine @ (order * self.coefficients)
-        second = -cosine @ (order**2 * self.coefficients)
+        work = jnp.cos(theta[:, None] * order) @ self.coefficients
+        # dW/dt = (2 / tau) sum_k k a_k sin(k theta) / sin(theta), where the last factor is (+-1)**(k - 1) k at the ends.
+        cosine, sine = jnp.cos(theta)[:, None], jnp.sin(theta)[:, None]
+        inside = sine > 1e-9
+        ratio = jnp.where(
+            inside, jnp.sin(theta[:, None] * order) / jnp.where(inside, sine, 1), order * jnp.sign(cosine) ** (order + 1)
+        )
+        rate = 2 / self.length * (ratio @ (order * self.coefficients))
         time = self.start + self.length * (1 + jnp.cos(theta)) / 2
         if objective == "work":
-            return time, work, work, -first, -second
-        time_first, time_second = -self.length * jnp.sin(theta) / 2, -self.length * jnp.cos(theta) / 2
-        power = jnp.where(time > 0, work / jnp.where(time > 0, time, 1), 0)
-        return time, work, power, work * time_first - time * first, work * time_second - time * second
+            return time, work, work, rate
+        power = jnp.where(time > 0, work / jnp.where(time > 0, time, 1), rate)
+        return time, work, power, rate * time - work
 
 
 def _cosine_coefficients(work: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -125,46 +129,45 @@ def _best_of_window(
 ) -> tuple[Found, Bool[Array, ""], Scalar]:
     """The best (or the first) maximum of a window, whether it holds a local maximum, and the slope at its end."""
     theta = jnp.pi * (1 - jnp.arange(_GRID + 1) / _GRID)
-    time, work, value, slope, _ = series.at(theta, objective)
+    time, work, value, slope = series.at(theta, objective)
     loud = work > 1e-9 * jnp.max(jnp.abs(work))
     rising = slope > 0
     peak = rising[:-1] & ~rising[1:] & loud[1:]
     fraction = slope[:-1] / jnp.where(peak, slope[:-1] - slope[1:], 1)
     if first:
-        rank = jnp.where(peak, -jnp.arange(_GRID, dtype=value.dtype), -jnp.inf)
-        count = 1
+        order = -jnp.arange(_GRID, dtype=value.dtype)
     else:
-        rank = jnp.where(
-            peak, jnp.maximum(value[:-1], value[1:]) + jnp.abs(value[1:] - value[:-1]) * fraction * (1 - fraction), -jnp.inf
-        )
-        count = _CANDIDATES
-    _, index = jax.lax.top_k(rank, count)
-    refined = _refined(series, objective, theta[index], theta[index + 1], fraction[index])
+        order = jnp.maximum(value[:-1], value[1:]) + jnp.abs(value[1:] - value[:-1]) * fraction * (1 - fraction)
+    _, index = jax.lax.top_k(jnp.where(peak, order, -jnp.inf), 1 if first else _CANDIDATES)
+    refined = _refined(series, objective, (theta[index], slope[index]), (theta[index + 1], slope[index + 1]))
     refined = refined._replace(value=jnp.where(peak[index], refined.value, -jnp.inf))
-    kink = (slope_before > 0) & ~rising[1]
-    ends = Found(value[jnp.array([0, -1])], time[jnp.array([0, -1])], work[jnp.array([0, -1])])
-    if first:
-        ends = ends._replace(value=jnp.where(jnp.array([kink, False]), jnp.inf, -jnp.inf))
+    # Where the field jumps, P may rise up to the beginning of the window and fall from there.
+    kink = (slope_before > 0) & ~rising[0]
+    ends = jax.tree.map(lambda x: x[jnp.array([0, -1])], Found(value, time, work))
     everything = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), refined, ends)
-    choice = jnp.argmax(everything.value)
+    # Of the first maximum: the beginning of the window, the first peak inside, or, while the power still rises, the end.
+    choice = jnp.where(kink, 1, jnp.where(peak.any(), 0, 2)) if first else jnp.argmax(everything.value)
     found = jax.tree.map(lambda x: x[choice], everything)
-    if first:
-        found = found._replace(value=jnp.where(choice == 1, value[0], found.value))
-    return found, peak.any() | kink, slope[-2]
+    return found, peak.any() | kink, slope[-1]
 
 
-def _refined(series: _Series, objective: Objective, low: Array, high: Array, fraction: Array) -> Found:
-    """Newton's method on the slope, kept inside the bracket (theta falls from ``low`` to ``high`` as time rises)."""
+def _refined(series: _Series, objective: Objective, rising: tuple[Array, Array], falling: tuple[Array, Array]) -> Found:
+    """The zero of the slope between two points (theta, slope), by the Illinois variant of regula falsi."""
 
-    def step(_: Int[Array, ""], state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        low, high, theta = state
-        _, _, _, slope, change = series.at(theta, objective)
-        low, high = jnp.where(slope > 0, theta, low), jnp.where(slope > 0, high, theta)
-        newton = theta - slope / jnp.where(change == 0, 1, change)
-        inside = (newton <= low) & (newton >= high)
-        return low, high, jnp.where(inside, newton, (low + high) / 2)
+    def middle(rising: tuple[Array, Array], falling: tuple[Array, Array]) -> Array:
+        (low, up), (high, down) = rising, falling
+        difference = jnp.where(up == down, 1, up - down)
+        return low + (high - low) * jnp.where(up == down, 0, up / difference)
 
-    theta = low + fraction * (high - low)
-    theta = jax.lax.fori_loop(0, _NEWTON, step, (low, high, theta))[2]
-    time, work, value, _, _ = series.at(theta, objective)
+    def step(_: Int[Array, ""], state: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, up, high, down = state
+        theta = middle((low, up), (high, down))
+        slope = series.at(theta, objective)[3]
+        before = slope > 0
+        low, up = jnp.where(before, theta, low), jnp.where(before, slope, up / 2)
+        high, down = jnp.where(before, high, theta), jnp.where(before, down / 2, slope)
+        return low, up, high, down
+
+    low, up, high, down = jax.lax.fori_loop(0, _STEPS, step, (*rising, *falling))
+    time, work, value, _ = series.at(middle((low, up), (high, down)), objective)
     return Found(value, time, work)

@@ -122,6 +122,8 @@ class PauliSum(eqx.Module):
         return PauliSum.collect(self.n_spins, self.strings + other.strings, merged)
 
     def __mul__(self, factor: ScalarLike) -> PauliSum:
+        if isinstance(factor, PauliSum):
+            raise TypeError("a PauliSum cannot be multiplied by another: the product need not be Hermitian.")
         if np.iscomplexobj(factor):
             raise ValueError(f"a PauliSum is Hermitian and takes real factors only, but the factor is {factor}.")
         return PauliSum(self.n_spins, self.strings, self.coefficients * factor)

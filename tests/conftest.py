@@ -3,6 +3,11 @@
 Warnings are errors (pyproject.toml). Tests marked ``slow`` run with ``--slow`` only, tests marked ``gpu`` where there is one.
 """
 
+import os
+
+# Threads of OpenBLAS cost more than they gain on the small matrices of the suite, and far more on a busy machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import numpy as np
 import pytest

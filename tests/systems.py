@@ -124,9 +124,7 @@ def random_terms(rng, n, count, letters="IXYZ"):
 
 def dzyaloshinskii_moriya(n, strength):
     """strength * sum_i (X_i Y_i+1 - Y_i X_i+1): imaginary in the Z basis, and it changes sign under reflection."""
-    return [
-        (letters, (i, i + 1), sign * strength) for i in range(n - 1) for letters, sign in (("XY", 1), ("YX", -1))
-    ]
+    return [(letters, (i, i + 1), sign * strength) for i in range(n - 1) for letters, sign in (("XY", 1), ("YX", -1))]
 
 
 def spin_chains():

@@ -1,0 +1,183 @@
+"""Bad input: one sentence with the offending value and the remedy, as a ValueError, before any long work."""
+
+import re
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxbatt as jb
+
+GOOD = jb.nearest_neighbor(3, 1.0)
+BATTERY = jb.SpinBattery(1.0, GOOD)
+FIELD = jb.ConstantField(1.0)
+UNIFORM = jb.power_law(3, 1.0, 0.0)
+Z = jb.PauliSum.from_terms(3, [("Z", (0,), 1.0)])
+TWO = jb.ConstantField(np.ones(2))
+NAN, INF = float("nan"), float("inf")
+
+
+def couplings(i, j, value, mirror=None):
+    matrix = np.array(GOOD)
+    matrix[i, j], matrix[j, i] = value, value if mirror is None else mirror
+    return matrix
+
+
+def charge(times, battery=BATTERY, field=FIELD, solver=None):
+    return jb.charge(battery, field, times, solver=solver)
+
+
+def big(n, field=FIELD, solver=None):
+    return jb.charge(jb.SpinBattery(1.0, jb.nearest_neighbor(n, 1.0)), field, [0.0, 1.0], solver=solver)
+
+
+def collective(battery=BATTERY, field=FIELD):
+    return jb.charge(battery, field, [0.0, 1.0], solver=jb.Collective())
+
+
+def terms(*term):
+    return jb.PauliSum.from_terms(3, [("X", (0,), 1.0), term])
+
+
+REFUSALS = [
+    # couplings
+    ("asymmetric", lambda: jb.SpinBattery(1.0, couplings(0, 2, 0.5, 0.25)), ["symmetric", "0.5", "0.25", "(g + g.T) / 2"]),
+    ("not square", lambda: jb.SpinBattery(1.0, np.ones((2, 3))), ["(N, N)", "(2, 3)", "nearest_neighbor"]),
+    ("a vector of couplings", lambda: jb.SpinBattery(1.0, np.ones(3)), ["(N, N)", "(3,)"]),
+    ("diagonal", lambda: jb.SpinBattery(1.0, couplings(1, 1, 0.7)), ["zero diagonal", "couplings[1, 1] = 0.7"]),
+    ("NaN coupling", lambda: jb.SpinBattery(1.0, couplings(0, 1, NAN)), ["couplings[0, 1] = nan", "finite"]),
+    ("infinite coupling", lambda: jb.SpinBattery(1.0, couplings(0, 1, INF)), ["couplings[0, 1] = inf", "finite"]),
+    ("complex couplings", lambda: jb.SpinBattery(1.0, 1j * np.asarray(GOOD)), ["real", "complex128"]),
+    # what would not start in the ground state
+    ("alpha > 1", lambda: jb.SpinBattery(1.0, GOOD, 1.5), ["1.5", "ground state", 'initial_state="down"']),
+    ("alpha < -1", lambda: jb.SpinBattery(1.0, GOOD, -1.25), ["-1.25", "ground state", 'initial_state="down"']),
+    ("XYZ", lambda: jb.SpinBattery(1.0, GOOD, (0.1, 0.2, 1.0)), ["0.2", "ground state", "initial_state"]),
+    ("negative coupling", lambda: jb.SpinBattery(1.0, couplings(0, 1, -0.3)), ["-0.3", "ground state", 'initial_state="down"']),
+    ("negative field", lambda: jb.SpinBattery(np.array([1.0, -0.2, 1.0]), GOOD), ["-0.2", "ground state", "initial_state"]),
+    # fields and anisotropy
+    ("NaN field", lambda: jb.SpinBattery(NAN, GOOD), ["field = nan", "finite"]),
+    ("NaN in fields", lambda: jb.SpinBattery(np.array([1.0, NAN, 1.0]), GOOD), ["field[1] = nan"]),
+    ("fields of four", lambda: jb.SpinBattery(np.ones(4), GOOD), ["(3,)", "(4,)"]),
+    ("NaN alpha", lambda: jb.SpinBattery(1.0, GOOD, NAN), ["nan", "finite"]),
+    ("NaN in the triple", lambda: jb.SpinBattery(1.0, GOOD, (1.0, NAN, 1.0)), ["nan", "finite"]),
+    ("two factors", lambda: jb.SpinBattery(1.0, GOOD, (0.1, 0.2)), ["(jx, jy, jz)", "(2,)"]),
+    # initial states
+    ("not normalized", lambda: jb.SpinBattery(1.0, GOOD, initial_state=np.ones(8)), ["2.8284", "normalized", "divide"]),
+    ("norm 0", lambda: jb.SpinBattery(1.0, GOOD, initial_state=np.zeros(8)), ["0.0", "normalized"]),
+    ("NaN state", lambda: jb.SpinBattery(1.0, GOOD, initial_state=np.full(8, NAN)), ["nan", "normalized"]),
+    ("state of two spins", lambda: jb.SpinBattery(1.0, GOOD, initial_state=np.eye(4)[0]), ["(8,)", "(4,)"]),
+    ("unknown state", lambda: jb.SpinBattery(1.0, GOOD, initial_state="left"), ["'left'", '"down"', '"up"']),
+    ("Pauli state", lambda: jb.PauliBattery(Z, Z, 3, initial_state=np.ones(8)), ["2.8284", "normalized"]),
+    # numbers of spins
+    ("no spins", lambda: jb.nearest_neighbor(0, 1.0), ["at least 1", "0"]),
+    ("minus one spin", lambda: jb.power_law(-1, 1.0, 1.0), ["at least 1", "-1"]),
+    ("half a spin", lambda: jb.power_law(2.5, 1.0, 1.0), ["integer", "2.5"]),
+    ("empty couplings", lambda: jb.SpinBattery(1.0, np.zeros((0, 0))), ["N >= 1", "(0, 0)"]),
+    ("no Pauli spins", lambda: jb.PauliSum.from_terms(0, []), ["at least 1", "0"]),
+    ("sum on other spins", lambda: jb.PauliBattery(Z, Z, 4), ["`energy`", "3", "4"]),
+    ("drift on other spins", lambda: jb.PauliBattery(Z, jb.PauliSum.from_terms(2, []), 3), ["`drift`", "2", "3"]),
+    ("matrix for a sum", lambda: jb.PauliBattery(np.eye(8), Z, 3), ["`energy`", "ndarray", "from_terms"]),
+    ("NaN in chains", lambda: jb.nearest_neighbor(3, NAN), ["g = nan"]),
+    ("NaN exponent", lambda: jb.power_law(3, 1.0, NAN), ["p = nan"]),
+    # Pauli strings
+    ("unknown letter", lambda: terms("XA", (0, 1), 1.0), ["'A'", "I, X, Y, Z", "terms[1]"]),
+    ("small letter", lambda: terms("x", (0,), 1.0), ["'x'", "I, X, Y, Z"]),
+    ("site too large", lambda: terms("X", (3,), 1.0), ["site 3", "0 to 2"]),
+    ("negative site", lambda: terms("X", (-1,), 1.0), ["site -1", "0 to 2"]),
+    ("site twice", lambda: terms("XX", (1, 1), 1.0), ["twice", "(1, 1)"]),
+    ("letters and sites", lambda: terms("XX", (1,), 1.0), ["2 letters", "1 sites"]),
+    ("NaN coefficient", lambda: terms("X", (1,), NAN), ["nan", "terms[1]"]),
+    ("complex coefficient", lambda: terms("X", (1,), 1j), ["real", "complex128"]),
+    # fields of the protocol
+    ("NaN omega", lambda: jb.ConstantField(NAN), ["omega = nan"]),
+    ("matrix omega", lambda: jb.ConstantField(np.ones((2, 2))), ["(N,)", "(2, 2)"]),
+    ("axis", lambda: jb.ConstantField(1.0, axis="w"), ["'w'", '"x"']),
+    ("omega of two spins", lambda: charge([0.0, 1.0], field=TWO), ["2 spins", "3"]),
+    ("omega of two spins, Spectral", lambda: big(3, solver=jb.Spectral(), field=TWO), ["2 spins", "3"]),
+    ("omega of two spins, Collective",
+     lambda: collective(jb.SpinBattery(1.0, UNIFORM), TWO), ["2 spins", "3"]),
+    ("amplitudes of two spins", lambda: charge([0.0, 1.0], field=jb.PiecewiseField(np.ones((4, 2)), 1.0)), ["2 spins", "3"]),
+    ("NaN amplitude", lambda: jb.PiecewiseField(np.array([1.0, NAN]), 1.0), ["amplitudes[1] = nan"]),
+    ("no amplitude", lambda: jb.PiecewiseField(np.ones(0), 1.0), ["K >= 1", "(0,)"]),
+    ("amplitudes in a cube", lambda: jb.PiecewiseField(np.ones((2, 3, 2)), 1.0), ["(K, N)", "(2, 3, 2)"]),
+    ("no duration", lambda: jb.PiecewiseField(np.ones(2), 0.0), ["`duration`", "0.0", "positive"]),
+    ("NaN duration", lambda: jb.PiecewiseField(np.ones(2), NAN), ["duration = nan"]),
+    # times
+    ("decreasing", lambda: charge([0.0, 0.3, 0.2]), ["times[2] = 0.2", "times[1] = 0.3", "sort"]),
+    ("negative", lambda: charge([-0.1, 0.3]), ["times[0] = -0.1", "negative"]),
+    ("NaN time", lambda: charge([0.0, NAN]), ["times[1] = nan"]),
+    ("infinite time", lambda: charge([0.0, INF]), ["times[1] = inf"]),
+    ("no times", lambda: charge([]), ["T >= 1", "(0,)"]),
+    ("one number", lambda: charge(1.0), ["(T,)", "()"]),
+    ("beyond the field", lambda: charge([0.0, 1.1], field=jb.PiecewiseField(np.ones(2), 1.0)), ["1.1", "1.0"]),
+    # sizes
+    ("memory", lambda: big(40), ["40 spins", "GiB", "available", "complex64"]),
+    ("memory of a search", lambda: jb.max_power(jb.SpinBattery(1.0, jb.nearest_neighbor(40, 1.0)), FIELD), ["GiB", "available"]),
+    ("memory of Krylov", lambda: big(40, solver=jb.StateVector(jb.Krylov())), ["GiB", "available"]),
+    ("Spectral too large", lambda: big(15, solver=jb.Spectral()), ["15 spins", "4096", "StateVector()"]),
+    ("Spectral without symmetry",
+     lambda: big(14, jb.ConstantField(1.0, axis="y"), jb.Spectral()),
+     ["14 spins", "4096", "StateVector()"]),
+    # solvers
+    ("not uniform", lambda: collective(), ["same coupling", "StateVector()"]),
+    ("fields not uniform",
+     lambda: collective(jb.SpinBattery(np.array([1.0, 1.0, 1.1]), UNIFORM)), ["same field", "StateVector()"]),
+    ("omega not uniform",
+     lambda: collective(jb.SpinBattery(1.0, UNIFORM), jb.ConstantField(np.array([1.0, 0.0, 1.0]))), ["differ"]),
+    ("Collective from a state",
+     lambda: collective(jb.SpinBattery(1.0, UNIFORM, initial_state=np.eye(8)[7])), ["array", "StateVector()"]),
+    ("Collective of a PauliBattery", lambda: collective(jb.PauliBattery(Z, Z, 3)), ["PauliBattery"]),
+    ("real dtype", lambda: jb.StateVector(dtype=jnp.float64), ["complex64", "float64"]),
+    # tolerances
+    *((f"{method.__name__} tol = {value}", lambda method=method, value=value: method(tol=value), ["tol", str(value)])
+      for method in (jb.Chebyshev, jb.Krylov, jb.Taylor, jb.Spectral) for value in (0.0, -1e-3, NAN)),
+    ("dim", lambda: jb.Krylov(dim=1), ["`dim`", "1", "at least 2"]),
+    # horizons
+    ("no horizon", lambda: jb.max_work(BATTERY, FIELD), ["`horizon`", "never ends"]),
+    ("negative horizon", lambda: jb.max_work(BATTERY, FIELD, horizon=-1.0), ["`horizon`", "-1.0"]),
+    ("NaN horizon", lambda: jb.max_work(BATTERY, FIELD, horizon=NAN), ["horizon = nan"]),
+    ("horizon beyond the field", lambda: jb.max_work(BATTERY, jb.PiecewiseField(np.ones(2), 1.0), horizon=2.0), ["2.0", "1.0"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "words"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
+def test_refusals(call, words):
+    """All the words, the value among them, in one ValueError; a refusal never costs a compilation of the evolution."""
+    before = time.perf_counter()
+    with pytest.raises(ValueError, match="|".join(map(re.escape, words))) as refusal:
+        call()
+    assert [word for word in words if word not in str(refusal.value)] == []
+    assert "\n" not in str(refusal.value)
+    assert time.perf_counter() - before < 5.0
+
+
+def test_memory_that_is_needed_and_there():
+    """The numbers make sense: more than the 2^40 complex amplitudes alone (16,384 GiB), and what is there is less."""
+    with pytest.raises(ValueError, match="GiB") as refusal:
+        big(40)
+    needed, there = (float(number) for number in re.findall(r"([\d.e+]+) GiB", str(refusal.value)))
+    assert needed >= 2**40 * 16 / 2**30
+    assert 0 < there < needed
+
+
+def test_long_horizon_is_refused_in_short():
+    """A maximum of work on a horizon of 1e9 periods cannot be searched, which is said without searching."""
+    before = time.perf_counter()
+    with pytest.raises(ValueError, match="not certain"):
+        jb.max_work(BATTERY, FIELD, horizon=1e9)
+    assert time.perf_counter() - before < 30.0
+
+
+def test_what_is_allowed():
+    """The explicit initial state lifts the refusals that are about the ground state, and nothing else."""
+    for battery in (
+        jb.SpinBattery(1.0, GOOD, 1.5, initial_state="down"),
+        jb.SpinBattery(1.0, couplings(0, 1, -0.3), initial_state="down"),
+        jb.SpinBattery(-1.0, GOOD, (0.1, 0.2, 0.3), initial_state="up"),
+    ):
+        assert battery.n_spins == 3
+    with pytest.raises(ValueError, match="symmetric"):
+        jb.SpinBattery(1.0, couplings(0, 2, 0.5, 0.25), initial_state="down")
+    assert jb.SpinBattery(1.0, GOOD, 1.0).start == "down"
+    assert jb.SpinBattery(1.0, GOOD, -1.0).start == "down"
