@@ -176,7 +176,7 @@ def test_eigenstates(propagator):
 
 @pytest.mark.parametrize("time", [0.7, 200.0])
 def test_krylov_with_more_vectors_than_dimensions(time):
-    """The default of 30 vectors in 16 dimensions: the recurrence runs into an invariant space, and its vectors lose each other."""
+    """The default of 30 vectors in 16 dimensions: the recurrence runs into an invariant space, and its vectors decay."""
     propagator, initial = jb.Krylov(), starts(ALL)
     initial[1] = np.linalg.eigh(ALL[1])[1][:, 5]
     certify(propagator, evolve(propagator, ALL, initial, time))
