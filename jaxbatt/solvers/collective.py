@@ -15,6 +15,7 @@ from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.hamiltonian import Bounds, times_i
 from jaxbatt.propagators import Krylov, Propagator
 from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
+from jaxbatt.solvers.state_vector import check_levels
 
 _WINDOW = 8
 """States computed with each segment: few, because strong coupling makes many short segments, each with its own."""
@@ -59,6 +60,7 @@ class Collective:
             raise ValueError(f"Collective needs a SpinBattery, but it got a {type(battery).__name__}; use StateVector().")
         if battery.start == "array":
             raise ValueError('Collective starts from "down" or "up", but `initial_state` is an array; use StateVector().')
+        check_levels(protocol, battery.n_spins)
         if is_uniform(battery, protocol) is False:
             raise ValueError(
                 "Collective needs the same coupling between all spins and the same field on each of them, but they differ; "
