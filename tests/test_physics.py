@@ -14,6 +14,8 @@ import jaxbatt as jb
 from jaxbatt import theory
 
 TIMES = np.linspace(0.0, 2.5, 9)
+STATE_ERROR = 1e-10
+"""The default tolerance of every propagator; a mean magnetization errs by at most twice that."""
 
 
 def agree(curve, exact, size, times=TIMES):
@@ -39,8 +41,11 @@ def test_xxx_is_independent_of_couplings(n, solver):
     couplings = dense.random_couplings(np.random.default_rng(n), n) if n != 40 else 0.8 * (np.ones((n, n)) - np.eye(n))
     field, omega = 1.3, 0.9
     curve = jb.charge(jb.SpinBattery(field, couplings, 1.0), jb.ConstantField(omega), TIMES, solver=solver)
-    agree(curve, theory.independent_work(n, field, omega, TIMES), n * (field + omega) + 3 * couplings.sum())
-    np.testing.assert_allclose(curve.magnetization[:, 2], -np.cos(2 * omega * TIMES), rtol=0, atol=1e-9)
+    size = n * (field + omega) + 3 * couplings.sum()
+    agree(curve, theory.independent_work(n, field, omega, TIMES), size)
+    np.testing.assert_allclose(
+        curve.magnetization[:, 2], -np.cos(2 * omega * TIMES), rtol=0, atol=2 * STATE_ERROR + tol(float, size * TIMES[-1])
+    )
 
 
 @pytest.mark.parametrize(("n", "solver"), SIZES[1::2], ids=str)
@@ -155,7 +160,7 @@ def test_solvers_agree(pairs, factors, fields, omegas):
     for curve in curves:
         assert curve.info.valid
         assert np.max(np.abs(curve.work - work)) <= curve.info.error + rounding
-        assert np.all(np.linalg.norm(curve.magnetization, axis=1) <= 1 + 1e-9)
+        assert np.all(np.linalg.norm(curve.magnetization, axis=1) <= 1 + 2 * STATE_ERROR + rounding)
 
 
 def test_energy_is_conserved_between_jumps():
