@@ -152,7 +152,7 @@ def _best_of_window(
 
 
 def _refined(series: _Series, objective: Objective, rising: tuple[Array, Array], falling: tuple[Array, Array]) -> Found:
-    """The zero of the slope between two points (theta, slope), by the Illinois variant of regula falsi."""
+    """The zero of the slope between two points (theta, slope), by regula falsi in which an end that stays counts half."""
 
     def middle(rising: tuple[Array, Array], falling: tuple[Array, Array]) -> Array:
         (low, up), (high, down) = rising, falling
