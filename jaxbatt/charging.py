@@ -61,7 +61,7 @@ def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = N
         battery: a ``SpinBattery`` or a ``PauliBattery``.
         protocol: the charging field; one of finite duration is searched to its end.
         solver: see :func:`charge`.
-        first_peak: stop at the first local maximum of the power instead.
+        first_peak: stop at the first local maximum of the power at T > 0 instead.
 
     Returns:
         A :class:`Peak`; its time is accurate to about 1e-8 relative. From a state that is no eigenstate of H_0 the power

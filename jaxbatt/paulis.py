@@ -202,7 +202,7 @@ def _string(n_spins: int, letters: str, sites: tuple[int, ...], where: str) -> P
     if len(set(sites)) != len(sites):
         raise ValueError(f"{where} names a site twice: {sites}; multiply the letters of a site into one.")
     for site in sites:
-        if not 0 <= site < n_spins:
+        if not isinstance(site, (int, np.integer)) or not 0 <= site < n_spins:
             raise ValueError(f"{where} acts on site {site}, but the {n_spins} sites are 0 to {n_spins - 1}.")
     flip = sign = 0
     for letter, site in zip(letters, sites, strict=True):

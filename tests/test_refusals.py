@@ -1,13 +1,13 @@
 """Bad input: one sentence with the offending value and the remedy, as a ValueError, before any long work."""
 
 import re
-import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxbatt as jb
+from jaxbatt import charging
 
 GOOD = jb.nearest_neighbor(3, 1.0)
 BATTERY = jb.SpinBattery(1.0, GOOD)
@@ -142,14 +142,18 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("call", "words"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
-def test_refusals(call, words):
-    """All the words, the value among them, in one ValueError; a refusal never costs a compilation of the evolution."""
-    before = time.perf_counter()
+def test_refusals(call, words, monkeypatch):
+    """All the words, the value among them, in one ValueError, before anything is evolved."""
+
+    def evolved(*_):
+        raise AssertionError("refused too late")
+
+    monkeypatch.setattr(charging, "_charge", evolved)
+    monkeypatch.setattr(charging, "_peak", evolved)
     with pytest.raises(ValueError, match="|".join(map(re.escape, words))) as refusal:
         call()
     assert [word for word in words if word not in str(refusal.value)] == []
     assert "\n" not in str(refusal.value)
-    assert time.perf_counter() - before < 5.0
 
 
 def test_memory_that_is_needed_and_there():
@@ -162,11 +166,9 @@ def test_memory_that_is_needed_and_there():
 
 
 def test_long_horizon_is_refused_in_short():
-    """A maximum of work on a horizon of 1e9 periods cannot be searched, which is said without searching."""
-    before = time.perf_counter()
-    with pytest.raises(ValueError, match="not certain"):
+    """A maximum of work on a horizon of 1e9 periods cannot be searched, which is said without searching: nothing was found."""
+    with pytest.raises(ValueError, match=r"not certain.* power 0 at time 0"):
         jb.max_work(BATTERY, FIELD, horizon=1e9)
-    assert time.perf_counter() - before < 30.0
 
 
 def test_what_is_allowed():
