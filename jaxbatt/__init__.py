@@ -18,17 +18,20 @@ from jaxbatt.charging import charge, max_power, max_work
 from jaxbatt.couplings import nearest_neighbor, power_law
 from jaxbatt.paulis import PauliSum
 from jaxbatt.propagators import Chebyshev, Krylov, Taylor
-from jaxbatt.protocols import ConstantField, PiecewiseField
+from jaxbatt.protocols import ConstantField, FourierField, PiecewiseField
 from jaxbatt.results import ChargingCurve, Info, Peak
 from jaxbatt.solvers import Collective, Spectral, StateVector
 
 if TYPE_CHECKING:
     from jaxbatt import paper, plots
+    from jaxbatt.optimization import End, Optimum, Penalty, optimize
     from jaxbatt.solvers.mean_field import MeanField
 
-# What needs diffrax or matplotlib is imported on first use.
+# What needs diffrax, matplotlib or optax is imported on first use.
 __getattr__, __dir__, _ = lazy_loader.attach(
-    __name__, submodules=["paper", "plots"], submod_attrs={"solvers.mean_field": ["MeanField"]}
+    __name__,
+    submodules=["paper", "plots"],
+    submod_attrs={"solvers.mean_field": ["MeanField"], "optimization": ["End", "Optimum", "Penalty", "optimize"]},
 )
 
 __version__ = "0.1.0"
@@ -38,12 +41,16 @@ __all__ = [
     "Chebyshev",
     "Collective",
     "ConstantField",
+    "End",
+    "FourierField",
     "Info",
     "Krylov",
     "MeanField",
+    "Optimum",
     "PauliBattery",
     "PauliSum",
     "Peak",
+    "Penalty",
     "PiecewiseField",
     "Spectral",
     "SpinBattery",
@@ -53,6 +60,7 @@ __all__ = [
     "max_power",
     "max_work",
     "nearest_neighbor",
+    "optimize",
     "paper",
     "plots",
     "power_law",

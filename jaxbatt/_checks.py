@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -18,6 +19,17 @@ def concrete(value: Any) -> np.ndarray | None:
     if isinstance(value, jax.core.Tracer):
         return None
     return np.asarray(value)
+
+
+def real_array(value: Any) -> jax.Array:
+    """Returns ``value`` as a real JAX array; where it is known, so is the array, even while JAX traces something else.
+
+    What is known to vanish costs nothing: strings without a coefficient are left out of the Hamiltonian.
+    """
+    if concrete(value) is None:
+        return jnp.asarray(value, float)
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(value, float)
 
 
 def check_finite(name: str, value: Any) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import check_couplings, check_finite, check_spin_count, concrete
+from jaxbatt._checks import check_couplings, check_finite, check_spin_count, concrete, real_array
 from jaxbatt._types import Couplings, InitialState, PerSpin, ScalarLike, State
 from jaxbatt.paulis import PauliSum
 
@@ -63,8 +63,8 @@ class SpinBattery(eqx.Module):
         factors = _anisotropy_factors(anisotropy)
         if initial_state is None:
             _check_ground_state_is_down(field, couplings, factors)
-        self.field = jnp.asarray(field, float)
-        self.couplings = jnp.asarray(couplings, float)
+        self.field = real_array(field)
+        self.couplings = real_array(couplings)
         self.anisotropy = factors
         self.start, self.state = _initial_state(initial_state, n_spins)
         self.field_while_charging = field_while_charging
@@ -117,11 +117,14 @@ def _anisotropy_factors(anisotropy: Any) -> Float[Array, 3]:
     if isinstance(anisotropy, (tuple, list)):
         for name, factor in zip(("jx", "jy", "jz"), anisotropy, strict=False):
             check_finite(f"anisotropy {name}", factor)
-        anisotropy = jnp.stack([jnp.asarray(factor, float) for factor in anisotropy]) if anisotropy else jnp.zeros(0)
+        known = all(concrete(factor) is not None for factor in anisotropy)
+        anisotropy = np.array(anisotropy, float) if known else jnp.stack([jnp.asarray(factor, float) for factor in anisotropy])
     check_finite("anisotropy", anisotropy)
     shape = np.shape(anisotropy)
     if shape not in ((), (3,)):
         raise ValueError(f"`anisotropy` must be alpha or the triple (jx, jy, jz), but its shape is {shape}.")
+    if concrete(anisotropy) is not None:
+        return real_array(np.asarray(anisotropy) if shape else np.array([anisotropy, anisotropy, 1.0]))
     value = jnp.asarray(anisotropy, float)
     return value if shape else jnp.stack([value, value, jnp.ones_like(value)])
 

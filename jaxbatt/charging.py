@@ -8,13 +8,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from jaxbatt._checks import check_positive, check_times, concrete
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
-from jaxbatt.maxima import MAX_WINDOWS, Objective, find_maximum
+from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
 from jaxbatt.protocols import Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak
+from jaxbatt.slopes import differentiable_maximum
 from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, is_uniform
 
 _SPECTRAL_ALWAYS = 8
@@ -131,32 +133,50 @@ def _maximum(
 
 @eqx.filter_jit
 def _charge(solver: Solver, problem: Any, times: Times) -> ChargingCurve:
-    problem, times = _not_differentiable((problem, times))
     evolution = solver.evolve(problem)
-    carry, record = evolution.sample(evolution.start(), times)
+    carry, record = evolution.curve(times)
     power = jnp.where(times > 0, record.work / jnp.where(times > 0, times, 1), 0)
     return _poisoned(ChargingCurve(times, record.work, power, record.magnetization, _info(carry, solver)))
 
 
 @eqx.filter_jit
 def _peak(solver: Solver, problem: Any, objective: Objective, first: bool, horizon: Scalar) -> Peak:
-    problem, horizon = _not_differentiable((problem, horizon))
+    best, certified, info = _best((problem, horizon), solver=solver, objective=objective, first=first)
+    power = best.value
+    if objective == "work":
+        power = jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
+    return _poisoned(Peak(power, best.time, best.work, certified, info))
+
+
+@eqx.filter_custom_vjp
+def _best(
+    inputs: tuple[Any, Scalar], *, solver: Solver, objective: Objective, first: bool
+) -> tuple[Found, Bool[Array, ""], Info]:
+    problem, horizon = inputs
     best, certified, carry = find_maximum(solver.evolve(problem), objective, first, horizon)
-    power = (
-        best.value if objective == "power" else jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
-    )
-    return _poisoned(Peak(power, best.time, best.work, certified, _info(carry, solver)))
+    return best, certified, _info(carry, solver)
 
 
-@jax.custom_jvp
-def _not_differentiable(inputs: Any) -> Any:
-    return inputs
+@_best.def_fwd
+def _best_forward(perturbed: Any, inputs: tuple[Any, Scalar], **options: Any) -> tuple[Any, Found]:
+    outcome = _best(inputs, **options)
+    return outcome, outcome[0]
 
 
-@_not_differentiable.defjvp
-def _refuse_differentiation(primals: Any, tangents: Any) -> Any:
-    # Differentiating the diagonalization would give garbage at degenerate levels without a word.
-    raise NotImplementedError("charge, max_power and max_work have no derivatives yet; use finite differences of their values.")
+@_best.def_bwd
+def _best_backward(
+    best: Found, cotangents: Any, perturbed: Any, inputs: tuple[Any, Scalar], *, solver: Solver, objective: Objective, first: bool
+) -> Any:
+    """Pulls back only through those of value, time and work that are asked for: the value alone costs least."""
+    asked = [x is not None for x in cotangents[0]]
+
+    def moving(inputs: tuple[Any, Scalar]) -> list[Scalar]:
+        problem, horizon = inputs
+        found = differentiable_maximum(solver.evolve(problem), objective, horizon, best)
+        return [x for x, wanted in zip(found, asked, strict=True) if wanted]
+
+    _, pull = eqx.filter_vjp(moving, inputs)
+    return pull([x for x in cotangents[0] if x is not None])[0]
 
 
 def _info(carry: Carry, solver: Solver) -> Info:
@@ -164,10 +184,11 @@ def _info(carry: Carry, solver: Solver) -> Info:
 
 
 def _poisoned(result: Result) -> Result:
-    """NaN for every number of a result that is not valid, so that no traced computation can use it unawares."""
+    """NaN for every number of a result that is not valid, and for its derivatives, so that nothing can use it unawares."""
+    factor = jnp.where(result.info.valid, 1.0, jnp.nan)
 
     def poison(x: jax.Array) -> jax.Array:
-        return jnp.where(result.info.valid, x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        return x * factor.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
     info = result.info
     return eqx.tree_at(lambda r: r.info, jax.tree.map(poison, result), info)

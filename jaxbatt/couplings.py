@@ -6,8 +6,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxbatt._checks import check_finite, check_spin_count
+from jaxbatt._checks import check_finite, check_spin_count, concrete, real_array
 from jaxbatt._types import Couplings, Scalar, ScalarLike
 
 
@@ -29,6 +30,8 @@ def nearest_neighbor(n: int, g: ScalarLike) -> Couplings:
     check_spin_count(n)
     check_finite("g", g)
     distance = _distance(n)
+    if concrete(g) is not None:
+        return real_array(np.where(distance == 1, g, 0.0))
     return jnp.where(distance == 1, jnp.asarray(g, float), 0.0)
 
 
@@ -51,7 +54,10 @@ def power_law(n: int, g: ScalarLike, p: ScalarLike) -> Couplings:
     check_spin_count(n)
     check_finite("g", g)
     check_finite("p", p)
-    return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float))
+    if concrete(g) is None or concrete(p) is None:
+        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float))
+    with jax.ensure_compile_time_eval():
+        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -60,6 +66,6 @@ def _power_law(n: int, g: Scalar, p: Scalar) -> Couplings:
     return by_distance[_distance(n)]
 
 
-def _distance(n: int) -> jax.Array:
-    sites = jnp.arange(n)
-    return jnp.abs(sites[:, None] - sites[None, :])
+def _distance(n: int) -> np.ndarray:
+    sites = np.arange(n)
+    return np.abs(sites[:, None] - sites[None, :])

@@ -12,9 +12,10 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxbatt._types import Rows, Scalar
+from jaxbatt._checks import concrete
+from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
-from jaxbatt.kernels import FlipTable, apply_flips, walsh
+from jaxbatt.kernels import FlipTable, apply_flips, site_overlaps, walsh
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
 
 
@@ -38,16 +39,21 @@ class Model(eqx.Module):
 
 
 def model_of(battery: Battery) -> Model:
-    """The Pauli sums of a battery, without the strings that are known to vanish (none are while JAX traces)."""
-    return Model(*(part.pruned() for part in _parts(battery)))
+    """The Pauli sums of a battery, without the strings that are known to vanish (coefficients that JAX traces are not)."""
+    factors = concrete(battery.anisotropy) if isinstance(battery, SpinBattery) else None
+    letters = "XYZ" if factors is None else "".join(np.array(list("XYZ"))[factors != 0])
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(battery)):
+        return Model(*_parts(battery, letters))
+    with jax.ensure_compile_time_eval():
+        return Model(*(part.pruned() for part in _parts(battery, letters)))
 
 
 @eqx.filter_jit
-def _parts(battery: Battery) -> tuple[PauliSum, PauliSum, PauliSum]:
+def _parts(battery: Battery, letters: str) -> tuple[PauliSum, PauliSum, PauliSum]:
     """H_0, the drift, and their difference."""
     if isinstance(battery, PauliBattery):
         return battery.energy, battery.drift, battery.energy - battery.drift
-    fields, interactions = one_body(battery.n_spins, "z", battery.field), _interactions(battery)
+    fields, interactions = one_body(battery.n_spins, "z", battery.field), _interactions(battery, letters)
     nothing = PauliSum(battery.n_spins, (), jnp.zeros(0))
     kept, removed = (fields, nothing) if battery.field_while_charging else (nothing, fields)
     if battery.interactions_while_charging:
@@ -55,12 +61,13 @@ def _parts(battery: Battery) -> tuple[PauliSum, PauliSum, PauliSum]:
     return fields + interactions, kept, interactions + removed
 
 
-def _interactions(battery: SpinBattery) -> PauliSum:
+def _interactions(battery: SpinBattery, letters: str) -> PauliSum:
     n = battery.n_spins
     pairs = list(itertools.combinations(range(n), 2))
     strength = -battery.couplings[np.triu_indices(n, 1)]
-    strings = tuple(site_string(n, letter, i, j) for letter in "XYZ" for i, j in pairs)
-    return PauliSum(n, strings, (battery.anisotropy[:, None] * strength).reshape(-1))
+    strings = tuple(site_string(n, letter, i, j) for letter in letters for i, j in pairs)
+    factors = battery.anisotropy[np.array(["XYZ".index(letter) for letter in letters], int)]
+    return PauliSum(n, strings, (factors[:, None] * strength).reshape(-1))
 
 
 class Bounds(NamedTuple):
@@ -75,22 +82,44 @@ class Operator(eqx.Module):
 
     D_z, D_x, D_y are real diagonals (d,) = (2**N,), W the Walsh transform, s(b) = (-1)**floor(popcount(b) / 2).
     Which strings are transformed and which are flipped is chosen by cost (:func:`_cheapest`). Strings with an odd
-    number of Y are imaginary; they act between the two rows (Re psi, Im psi).
+    number of Y are imaginary; they act between the two rows (Re psi, Im psi). A coefficient () is shared by all strings.
     """
 
     d_z: Float[Array, " d"]
     d_x: Float[Array, " d"] | None
     d_y: Float[Array, " d"] | None
-    even: Float[Array, " e"]
-    odd: Float[Array, " o"]
+    even: Float[Array, "*e"]
+    odd: Float[Array, "*o"]
     even_strings: tuple[PauliString, ...] = eqx.field(static=True)
     odd_strings: tuple[PauliString, ...] = eqx.field(static=True)
 
     @classmethod
     def of(cls, pauli_sum: PauliSum) -> Operator:
-        """Places the coefficients of the sum for the cheaper kernel."""
+        """Places the coefficients of the sum for the kernel that applies it at less cost."""
         kinds = [_kind(string) for string in pauli_sum.strings]
-        transformed = _cheapest(pauli_sum.n_spins, kinds, pauli_sum.strings)
+        return cls._placed(pauli_sum, kinds, _cheapest(pauli_sum.n_spins, kinds, pauli_sum.strings))
+
+    @classmethod
+    def products(cls, pauli_sum: PauliSum) -> Operator:
+        """Placed for :meth:`paired`: whatever has products of X or of Y is transformed."""
+        kinds = [_kind(string) for string in pauli_sum.strings]
+        present = {kind for kind, string in zip(kinds, pauli_sum.strings, strict=True) if string.weight > 1}
+        return cls._placed(pauli_sum, kinds, tuple(kind for kind in "xy" if kind in present))
+
+    @classmethod
+    def charging(cls, drift: PauliSum, axis: Axis, level: Float[Array, "*n"]) -> Operator:
+        """drift + field, placed for :meth:`paired`.
+
+        A field that is the same for all spins and flips alone keeps its one coefficient, whose derivative is one product.
+        """
+        placed = cls.products(drift + one_body(drift.n_spins, axis, level))
+        alone = not any(string.flip for string in drift.strings)
+        if level.ndim == 0 and alone and axis != "z":
+            return eqx.tree_at(lambda op: op.even if axis == "x" else op.odd, placed, level)
+        return placed
+
+    @classmethod
+    def _placed(cls, pauli_sum: PauliSum, kinds: list[str], transformed: tuple[str, ...]) -> Operator:
         size = 2**pauli_sum.n_spins
 
         def diagonal(kind: str) -> Float[Array, " d"]:
@@ -122,6 +151,31 @@ class Operator(eqx.Module):
             out = out - times_i(_flip(self.odd_strings, self.odd, rows))
         return out
 
+    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Operator]:
+        """H v, H w, and the derivative of <w|H v> with respect to every coefficient, a pytree like the operator.
+
+        The derivative with respect to a diagonal D after W is (W w) (W v), which H v and H w need all the same: all
+        transformed strings at once, whatever their number.
+        """
+        hv, hw = self.d_z * v, self.d_z * w
+        d_x = d_y = None
+        if self.d_x is not None:
+            tv, tw = walsh(v), walsh(w)
+            hv, hw, d_x = hv + walsh(self.d_x * tv), hw + walsh(self.d_x * tw), _overlap(tv, tw)
+        if self.d_y is not None:
+            s = _y_sign(v.shape[-1], v.dtype)
+            tv, tw = walsh(s * v), walsh(s * w)
+            hv, hw, d_y = hv + s * walsh(self.d_y * tv), hw + s * walsh(self.d_y * tw), _overlap(tv, tw)
+        even, odd = self.even, self.odd
+        if self.even_strings:
+            fv, even = _flip_pair(self.even_strings, self.even, v, w)
+            hv, hw = hv + fv, hw + _flip(self.even_strings, self.even, w)
+        if self.odd_strings:
+            # <w| -i (F v)> = <i w|F v>: the flips act on both rows alike.
+            fv, odd = _flip_pair(self.odd_strings, self.odd, v, times_i(w))
+            hv, hw = hv - times_i(fv), hw - times_i(_flip(self.odd_strings, self.odd, w))
+        return hv, hw, Operator(_overlap(v, w), d_x, d_y, even, odd, self.even_strings, self.odd_strings)
+
     def bounds(self) -> Bounds:
         """The exact ranges of the diagonals and the sizes of the flipped strings, added up."""
         center = radius = jnp.zeros((), self.d_z.dtype)
@@ -130,7 +184,9 @@ class Operator(eqx.Module):
             if diagonal is not None:
                 low, high = scale * diagonal.min(), scale * diagonal.max()
                 center, radius = center + (low + high) / 2, radius + (high - low) / 2
-        return Bounds(center, radius + jnp.abs(self.even).sum() + jnp.abs(self.odd).sum())
+        for coefficients, strings in ((self.even, self.even_strings), (self.odd, self.odd_strings)):
+            radius = radius + jnp.abs(jnp.broadcast_to(coefficients, (len(strings),))).sum()
+        return Bounds(center, radius)
 
     def astype(self, dtype: DTypeLike) -> Operator:
         """The operator in another real precision."""
@@ -143,10 +199,34 @@ def times_i(rows: Rows) -> Rows:
     return jnp.stack([-rows[1], rows[0]])
 
 
-def _flip(strings: tuple[PauliString, ...], coefficients: Float[Array, " k"], rows: Rows) -> Rows:
+def _flip(strings: tuple[PauliString, ...], coefficients: Float[Array, "*k"], rows: Rows) -> Rows:
     # (P v)[b] = (-i)**n_y (-1)**popcount(b & sign) v[b ^ flip]; the odd power of -i is left to the caller.
     signs = np.array([(-1.0) ** (string.n_y // 2) for string in strings])
-    return apply_flips(FlipTable.of(list(strings)), coefficients * signs, rows)
+    table = FlipTable.of(list(strings))
+    if coefficients.ndim == 0:
+        return coefficients * apply_flips(table, jnp.asarray(signs, rows.dtype), rows)
+    return apply_flips(table, coefficients * signs, rows)
+
+
+def _flip_pair(
+    strings: tuple[PauliString, ...], coefficients: Float[Array, "*k"], v: Rows, w: Rows
+) -> tuple[Rows, Float[Array, "*k"]]:
+    """sum_k c_k F_k v, and <w|F_k v> for every string, or their sum for a shared coefficient."""
+    if coefficients.ndim == 0:
+        # Row by row, and behind a barrier: else the gathers are done again inside the sum, one number at a time.
+        one = jnp.ones_like(coefficients)
+        flipped = jax.lax.optimization_barrier(jnp.concatenate([_flip(strings, one, row[None]) for row in v]))
+        return coefficients * flipped, jnp.vdot(w, flipped)
+    if all(string.weight == 1 and string.sign == 0 for string in strings):
+        n = v.shape[-1].bit_length() - 1
+        sites = np.array([n - string.flip.bit_length() for string in strings])
+        return _flip(strings, coefficients, v), site_overlaps(v, w)[sites].astype(coefficients.dtype)
+    flipped, pull = jax.vjp(lambda c: _flip(strings, c, v), coefficients)
+    return flipped, pull(w)[0]
+
+
+def _overlap(v: Rows, w: Rows) -> Float[Array, " d"]:
+    return v[0] * w[0] + v[1] * w[1] if len(v) == 2 else v[0] * w[0]
 
 
 def _y_sign(size: int, dtype: DTypeLike) -> Float[Array, " d"]:

@@ -42,22 +42,36 @@ class Gain(eqx.Module):
 
     def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
         """<H_0 - H> and the mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
-        size = rows.shape[-1]
-        n_spins = size.bit_length() - 1
-        total = (n_spins - 2 * jax.lax.population_count(jnp.arange(size, dtype=jnp.int32))).astype(rows.dtype)
-        densities = (_density(walsh(rows)) / size, _density(walsh(_y_to_x(rows))) / size, _density(rows))
-        magnetization = jnp.stack([jnp.sum(density * total) for density in densities]) / n_spins
+        densities = _densities(rows)
         gain = jnp.zeros((), rows.dtype) if self.many is None else expectation(self.many, rows)
         for density, diagonal in zip(densities, self.diagonals, strict=True):
             if diagonal is not None:
                 gain = gain + jnp.sum(density * diagonal)
-        return gain, magnetization
+        return gain, _mean_spin(densities)
 
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""
         center, radius = self.many.bounds() if self.many is not None else (0.0, 0.0)
         lengths = jnp.sqrt(jnp.sum(self.weights**2, axis=0))
         return Bounds(jnp.asarray(center, self.weights.dtype), radius + lengths.sum())
+
+
+def magnetization(rows: Rows) -> Float[Array, 3]:
+    """The mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
+    return _mean_spin(_densities(rows))
+
+
+def _densities(rows: Rows) -> tuple[Float[Array, " d"], ...]:
+    """Probabilities of the basis states in the X, Y, and Z basis."""
+    size = rows.shape[-1]
+    return _density(walsh(rows)) / size, _density(walsh(_y_to_x(rows))) / size, _density(rows)
+
+
+def _mean_spin(densities: tuple[Float[Array, " d"], ...]) -> Float[Array, 3]:
+    size = densities[0].shape[-1]
+    n_spins = size.bit_length() - 1
+    total = (n_spins - 2 * jax.lax.population_count(jnp.arange(size, dtype=jnp.int32))).astype(densities[0].dtype)
+    return jnp.stack([jnp.sum(density * total) for density in densities]) / n_spins
 
 
 def _density(rows: Rows) -> Float[Array, " d"]:

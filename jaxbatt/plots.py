@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxbatt.protocols import Protocol
 from jaxbatt.results import ChargingCurve, Peak
 
 COLUMN_WIDTH = 3.375
@@ -93,6 +94,56 @@ def maximum(peak: Peak, ax: Axes) -> Axes:
         )
         ax.legend()
     return ax
+
+
+def field(protocol: Protocol, end: float, ax: Axes | None = None, **line: Any) -> Axes:
+    """Draws the charging field u(t) up to a time, one line for each spin where they differ.
+
+    Args:
+        protocol: the charging field.
+        end: where to stop, in units of 1/B.
+        ax: where to draw; a new figure of one column by default.
+        line: options of ``Axes.stairs``, such as ``label``.
+
+    Returns:
+        The axes.
+    """
+    ax = axes()[0, 0] if ax is None else ax
+    edges = np.minimum(np.concatenate([[0.0], np.asarray(protocol.edges)]), end)
+    levels = np.asarray(protocol.levels).reshape(len(edges) - 1, -1)
+    with matplotlib.rc_context(STYLE):
+        for i, column in enumerate(levels.T):
+            color = {} if levels.shape[1] > 1 else {"color": "black"}
+            label = {"label": f"spin {i}"} if levels.shape[1] > 1 else {}
+            ax.stairs(column, edges, baseline=None, **{"linewidth": 1.2, **color, **label, **line})
+        ax.set_xlabel(r"Charging time $t$ $(1/B)$")
+        ax.set_ylabel(r"Field $u$ $(B)$")
+    return ax
+
+
+def optimum(protocol: Protocol, curve: ChargingCurve, constant: Protocol, constant_curve: ChargingCurve) -> Figure:
+    """A figure of the field, W(t) and P(t), one above the other, with a constant field dashed beside it.
+
+    Args:
+        protocol: the field, as of an ``Optimum``.
+        curve: the charging curve under it.
+        constant: the constant field.
+        constant_curve: the charging curve under that.
+    """
+    dashed = {"color": "#D55E00", "linestyle": "--"}
+    top, middle, bottom = axes(3, 1, height=5.0, sharex=True)[:, 0]
+    field(protocol, float(curve.times[-1]), top)
+    field(constant, float(constant_curve.times[-1]), top, **dashed, label=None)
+    work(curve, middle, label="optimum")
+    work(constant_curve, middle, **dashed, label="constant field")
+    power(curve, bottom)
+    power(constant_curve, bottom, **dashed)
+    for ax in (top, middle):
+        ax.set_xlabel("")
+    if 1 < protocol.levels[0].size <= 8:
+        with matplotlib.rc_context(STYLE):
+            top.legend(ncols=2)
+    return figure_of(bottom)
 
 
 def _against_time(curve: ChargingCurve, values: Any, label: str, ax: Axes | None, line: dict[str, Any]) -> Axes:

@@ -99,8 +99,71 @@ class PiecewiseField(Protocol):
 
     @property
     def edges(self) -> Float[Array, " k"]:
-        pieces = self.amplitudes.shape[0]
-        return self.duration * (jnp.arange(1, pieces + 1) / pieces)
+        return _equal_edges(self.duration, self.amplitudes.shape[0])
+
+
+class FourierField(Protocol):
+    """A short Fourier series, u(t) = sum_n a_n cos(2 pi n t / T) + sum_n b_n sin(2 pi n t / T), as a waveform generator plays it.
+
+    Each of ``samples`` equal intervals holds the value of the series at its middle, so every solver evolves it exactly.
+
+    Args:
+        cosines: (M,) coefficients a_0 to a_(M-1) of a uniform field or (M, N) with one column for each spin, in units of B.
+        sines: (L,) or (L, N) coefficients b_1 to b_L; L may be 0.
+        duration: total time T, in units of 1/B.
+        samples: number of intervals, more than twice the highest n.
+        axis: "x", "y" or "z".
+
+    Raises:
+        ValueError: coefficients not finite or of shapes that do not belong together; duration not positive; too few samples;
+            the axis is unknown.
+
+    Example:
+        >>> FourierField([1.0, 0.5], [0.0], duration=2.0, samples=4).levels.round(3).tolist()
+        [1.354, 0.646, 0.646, 1.354]
+    """
+
+    cosines: Amplitudes
+    sines: Amplitudes
+    duration: Scalar
+    samples: int = eqx.field(static=True)
+    axis: Axis = eqx.field(static=True)
+
+    def __init__(self, cosines: Amplitudes, sines: Amplitudes, duration: ScalarLike, samples: int = 64, axis: Axis = "x") -> None:
+        _check_axis(axis)
+        check_finite("cosines", cosines)
+        check_finite("sines", sines)
+        check_positive("duration", duration, "give the total charging time")
+        shape, other = np.shape(cosines), np.shape(sines)
+        if len(shape) not in (1, 2) or shape[0] < 1 or len(other) != len(shape) or other[1:] != shape[1:]:
+            raise ValueError(
+                f"`cosines` and `sines` must have shapes (M,) and (L,), or (M, N) and (L, N), with M >= 1, "
+                f"but their shapes are {shape} and {other}."
+            )
+        order = max(shape[0] - 1, other[0])
+        if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples <= 2 * order:
+            raise ValueError(
+                f"`samples` must be an integer above {2 * order}, twice the highest frequency, but it is {samples!r}."
+            )
+        self.cosines, self.sines = jnp.asarray(cosines, float), jnp.asarray(sines, float)
+        self.duration = jnp.asarray(duration, float)
+        self.samples = int(samples)
+        self.axis = axis
+
+    @property
+    def levels(self) -> Amplitudes:
+        phase = 2 * np.pi * (np.arange(self.samples)[:, None] + 0.5) / self.samples
+        m, n = len(self.cosines), len(self.sines)
+        return jnp.cos(phase * np.arange(m)) @ self.cosines + jnp.sin(phase * np.arange(1, n + 1)) @ self.sines
+
+    @property
+    def edges(self) -> Float[Array, " k"]:
+        return _equal_edges(self.duration, self.samples)
+
+
+def _equal_edges(duration: Scalar, pieces: int) -> Float[Array, " k"]:
+    # The quotients are numbers before compilation: as a product with 1 / pieces the last could miss the duration.
+    return duration * (np.arange(1, pieces + 1) / pieces)
 
 
 def _check_axis(axis: str) -> None:

@@ -215,3 +215,188 @@ def numbers(system, times):
     duration = jnp.asarray(np.sum(system.durations) if pieces else 1.0)
     field = jnp.broadcast_to(battery.field, (n,))
     return field, battery.couplings, battery.anisotropy, levels if pieces else levels[0], duration, jnp.asarray(times)
+
+
+# --- derivatives
+
+N, PAIRS = 3, np.triu_indices(3, 1)
+STEP = 0.005
+"""Of finite differences, as the phase by which it turns the state: with six points the error is (2 STEP)^6 / 140 = 7e-15."""
+
+
+def _many_times():
+    rng = np.random.default_rng(1905)
+    times = np.sort(np.concatenate([np.zeros(10), rng.uniform(0.1, 2.4, 6), np.full(10, 0.8), [1.2, 1.2, 2.2, 2.4]]))
+    weights = {"work": rng.normal(size=30), "power": rng.normal(size=30), "magnetization": rng.normal(size=(30, 3))}
+    for weight in weights.values():
+        weight[[3, 12, 20]] = 0.0
+    return times, weights
+
+
+MANY_TIMES, WEIGHTS = _many_times()
+"""Ten times zero and ten times 0.8: more than the 8 outputs of a segment; and the weights of the loss, of which some are zero."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A SpinBattery and its field as plain numbers, and the exact derivatives of the loss.
+
+    Attributes:
+        numbers: what is differentiated: field () or (N,), pairs () or (3,) of g_ij with i < j, factors (3,), amplitudes ()
+            or (N,), or with ``pieces`` (K,) or (K, N), duration, and where the battery does not start from ``start`` its
+            state, (d,) or, as real and imaginary part, (2, d).
+        times: (30,) output times, but for
+        edges: (30,) what is added to them, in units of the duration: k / K to lie on an edge, and move with it.
+    """
+
+    numbers: dict
+    axis: str = "x"
+    kept: bool = False
+    interacting: bool = True
+    start: str = "down"
+    pieces: bool = False
+    times: np.ndarray = dataclasses.field(default_factory=lambda: MANY_TIMES)
+    edges: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(30))
+
+    def hamiltonians(self, numbers):
+        """H_0, and H on every piece."""
+        couplings = np.zeros((N, N))
+        couplings[PAIRS] = numbers["pairs"]
+        parts = numbers["field"], couplings, numbers["factors"]
+        switches = {"axis": self.axis, "field_while_charging": self.kept, "interactions_while_charging": self.interacting}
+        levels = numbers["amplitudes"] if self.pieces else [numbers["amplitudes"]]
+        return dense.hamiltonian_0(*parts), [dense.charging_hamiltonian(*parts, level, **switches) for level in levels]
+
+    def units(self):
+        """Bounds of what a unit of each number adds to a Hamiltonian."""
+        strength = np.abs(np.broadcast_to(self.numbers["pairs"], 3)).sum()
+        return {
+            "field": 1.0 if np.ndim(self.numbers["field"]) else float(N),
+            "pairs": np.abs(self.numbers["factors"]).sum() * (1.0 if np.ndim(self.numbers["pairs"]) else 3.0),
+            "factors": max(strength, 1.0),
+        }
+
+    def battery(self, numbers):
+        pairs = numbers["pairs"]
+        if np.ndim(pairs) == 0:
+            couplings = jb.power_law(N, pairs, 0.0)
+        elif isinstance(pairs, np.ndarray):  # known, not traced
+            couplings = np.zeros((N, N))
+            couplings[PAIRS] = couplings.T[PAIRS] = pairs
+        else:
+            couplings = jnp.zeros((N, N)).at[PAIRS].set(pairs)
+            couplings = couplings + couplings.T
+        return jb.SpinBattery(
+            numbers["field"],
+            couplings,
+            numbers["factors"],
+            initial_state=self.initial(numbers),
+            field_while_charging=self.kept,
+            interactions_while_charging=self.interacting,
+        )
+
+    # The rest holds for any battery.
+
+    def initial(self, numbers):
+        if "state" not in numbers:
+            return self.start
+        state = numbers["state"]
+        return state if state.ndim == 1 else state[0] + 1j * state[1]
+
+    def protocol(self, numbers):
+        if self.pieces:
+            return jb.PiecewiseField(numbers["amplitudes"], numbers["duration"], self.axis)
+        return jb.ConstantField(numbers["amplitudes"], self.axis)
+
+    @property
+    def moments(self):
+        return self.times + self.edges * self.numbers["duration"]
+
+    def evolved(self, numbers):
+        """Times, H_0, the H of every piece, the states, and the work."""
+        energy, charging = self.hamiltonians(numbers)
+        start = dense.all_down(N) if self.start == "down" else dense.all_down(N)[::-1]
+        if "state" in numbers:  # a state of another norm stands for its direction
+            start = self.initial(numbers) / np.linalg.norm(self.initial(numbers))
+        times = self.times + self.edges * numbers["duration"]
+        if self.pieces:
+            durations = np.full(len(charging), numbers["duration"] / len(charging))
+            rows = dense.evolve_piecewise(charging, durations, start, times)
+        else:
+            rows = dense.evolve(charging[0], start, times)
+        return times, energy, charging, rows, dense.expectation(energy, rows) - dense.expectation(energy, start[None])[0]
+
+    def loss(self, weights, numbers):
+        times, _, _, rows, work = self.evolved(numbers)
+        power = np.divide(work, times, where=times > 0, out=np.zeros_like(work))
+        spin = np.sum(weights["magnetization"] * dense.magnetization(rows)) / N
+        return np.sum(weights["work"] * work) + np.sum(weights["power"] * power) + spin
+
+    def slopes(self, weights, *, after=False):
+        """Derivatives with respect to the times: i <[H, A]> with the H before, or after, a jump of the field."""
+        times, energy, charging, rows, work = self.evolved(self.numbers)
+        ends = self.numbers["duration"] / len(charging) * np.arange(1, len(charging))
+        pieces = np.searchsorted(ends, times * (1 + (1e-12 if after else -1e-12)))
+        found = np.zeros(30)
+        for m, t in enumerate(times):
+            h = charging[pieces[m]]
+            weight = weights["work"][m] + (weights["power"][m] / t if t > 0 else 0)
+            spins = sum(w * dense.field_term(1 / N, N, x) for w, x in zip(weights["magnetization"][m], "xyz", strict=True))
+            operator = weight * energy + spins
+            found[m] = dense.expectation(1j * (h @ operator - operator @ h), rows[m : m + 1])[0]
+            found[m] -= weights["power"][m] * work[m] / t**2 if t > 0 else 0
+        return found
+
+    def check(self, found, tolerance=1e-10, dtype=float, weights=WEIGHTS):
+        """Every derivative in ``found``, a dict by the names of the numbers, and "times".
+
+        The state and its cotangent are each carried with an error of at most ``tolerance``, and each of the four series that
+        meet in a derivative may add it; twice that is allowed, for norms that are bounded, not computed. Errors at different
+        times have no common sign.
+        """
+        _, energy, charging, _, _ = self.evolved(self.numbers)
+        charger, last, late = max(np.linalg.norm(h, 2) for h in charging), self.moments[-1], self.moments > 0
+        size = np.linalg.norm(energy, 2) + charger
+        units = self.units() | {"duration": charger / self.numbers["duration"], "state": 2 / last}
+        units["amplitudes"] = 1.0 if np.shape(self.numbers["amplitudes"])[-1:] == (N,) else float(N)
+        units = {name: unit for name, unit in units.items() if name in found}
+        steps = {name: STEP / (unit * last) for name, unit in units.items()}
+        expected = dense.central_differences(functools.partial(self.loss, weights), self.numbers, steps)
+        per_time = np.where(late, weights["power"], 0) / np.where(late, self.moments, 1)
+        heavy = np.sqrt(sum(np.sum(w**2) for w in (*weights.values(), per_time)))
+        allowed = 8 * tolerance + tol(dtype, 1 + size * last)
+        for name, unit in units.items():
+            value = np.asarray(found[name])
+            if name == "state":  # along the directions that keep the norm
+                value = value - np.sum(value * self.numbers["state"]) * self.numbers["state"]
+            differences = tol(float, (1 + size * last) * unit * last / STEP) + unit * last * (2 * STEP) ** 6 / 140
+            error = heavy * size * (allowed * unit * (1 + last) + differences)
+            np.testing.assert_allclose(value.reshape(-1), expected[name], rtol=0, atol=error, err_msg=name)
+        # At an edge either side is right.
+        before, after = self.slopes(weights), self.slopes(weights, after=True)
+        error = heavy * size**2 * allowed
+        np.testing.assert_allclose(found["times"], np.clip(found["times"], np.minimum(before, after), np.maximum(before, after)),
+                                   rtol=0, atol=error, err_msg="times")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PauliCase(Case):
+    """The same for a PauliBattery: energy and drift are the coefficients of their strings, (letters, sites)."""
+
+    energy: tuple = ()
+    drift: tuple = ()
+
+    def hamiltonians(self, numbers):
+        levels = numbers["amplitudes"] if self.pieces else [numbers["amplitudes"]]
+        energy, drift = (dense_terms(N, terms) for terms in self.terms(numbers))
+        return energy, [drift + dense.field_term(level, N, self.axis) for level in levels]
+
+    def units(self):
+        return {"energy": 1.0, "drift": 1.0}
+
+    def battery(self, numbers):
+        return jb.PauliBattery(*(jb.PauliSum.from_terms(N, terms) for terms in self.terms(numbers)), N, self.initial(numbers))
+
+    def terms(self, numbers):
+        pairs = ((self.energy, numbers["energy"]), (self.drift, numbers["drift"]))
+        return [[(*string, value[k]) for k, string in enumerate(strings)] for strings, value in pairs]

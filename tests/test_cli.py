@@ -83,6 +83,7 @@ def test_help_speaks_physics():
         (["discharge"], "discharge"),
         (["reproduce", "fig7"], "fig7"),
         (["reproduce", "fig3", "--out", "/proc/nowhere"], "cannot write to the directory"),
+        (["optimize"], "STUDY"),
     ],
 )
 def test_bad_options_are_one_line_and_exit_code_2(capsys, arguments, words):
@@ -126,6 +127,81 @@ def test_reproduce_prints_claims_and_where_fig4_stops(monkeypatch):
     assert asked == [(list(jb.paper.TARGETS), "paper")]
     for part in ("a claim", "Eq. 0", "x = 2", "does not hold", "Slow peaks end at N = 8 (NN)"):
         assert part in result.output
+
+
+STUDY = """
+[battery]
+n = 3
+couplings = [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
+
+[ensemble]
+members = 2
+disorder = 0.1
+over = "worst"
+
+[protocol]
+kind = "constant"
+per_spin = true
+duration = 0.4
+
+[optimize]
+objective = "work"
+bounds = [[-4.0, 0.0, 0.0], [4.0, 0.0, 1.0]]
+starts = 2
+steps = 10
+
+[output]
+points = 11
+"""
+
+
+def test_optimize_writes_protocol_curve_and_picture(tmp_path, capsys):
+    study, out = tmp_path / "study.toml", tmp_path / "new" / "out"
+    study.write_text(STUDY)
+    assert main(["optimize", str(study), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "Optimum: P =",
+        "Constant field: P =",
+        "Gain over the constant field: 1",
+        "times the work",
+        "all 10 steps taken",
+    ):
+        assert part in printed
+    assert sorted(path.name for path in out.iterdir()) == ["curve.csv", "optimum.png", "protocol.csv"]
+    assert (out / "optimum.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((out / "protocol.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["start", "end", "field_0", "field_1", "field_2"]
+    assert [float(rows[0][name]) for name in ("start", "end", "field_1")] == [0.0, 0.4, 0.0]
+    curve = list(csv.DictReader((out / "curve.csv").read_text().splitlines()))
+    assert len(curve) == 11
+    assert float(curve[-1]["time"]) == 0.4
+    work = float(printed.split("W = ")[1].split(" B")[0])
+    # The curve is the mean of the ensemble, the optimum its worst member.
+    assert work <= float(curve[-1]["work"]) <= 1.5 * work
+
+
+def test_an_interrupted_optimization_leaves_its_checkpoint(tmp_path, capsys, monkeypatch):
+    def stop(*_, checkpoint, **__):
+        checkpoint.write_bytes(b"half a run")
+        raise KeyboardInterrupt
+
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY)
+    monkeypatch.setattr(jb, "optimize", stop)
+    assert main(["optimize", str(study), "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.startswith("jaxbatt: interrupted")
+    assert (tmp_path / "checkpoint").read_bytes() == b"half a run"
+
+
+def test_a_bad_study_is_one_line(tmp_path, capsys):
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY.replace("steps", "stepz"))
+    assert "[optimize] stepz is unknown" in refused(capsys, "optimize", str(study))
+    study.write_text("[battery")
+    assert "is no valid TOML" in refused(capsys, "optimize", str(study))
+    assert main(["optimize", str(tmp_path / "none.toml")]) == 1
+    assert "none.toml" in capsys.readouterr().err
 
 
 def test_python_m_jaxbatt():

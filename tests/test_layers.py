@@ -11,15 +11,16 @@ import jaxbatt
 
 ROOT = pathlib.Path(jaxbatt.__file__).parent
 LAYERS = [
-    ["_types", "_checks"],
+    ["_types", "_checks", "_progress"],
     ["couplings", "paulis", "protocols", "results"],
     ["battery", "kernels", "propagators", "plots"],
     ["hamiltonian"],
     ["observables", "theory"],
     ["solvers"],
     ["maxima"],
+    ["slopes"],
     ["charging"],
-    ["sweep", "optimize"],
+    ["sweep", "optimization"],
     ["paper", "study"],
     ["cli"],
     ["__main__"],

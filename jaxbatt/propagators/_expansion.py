@@ -26,7 +26,7 @@ def expand(
     growth: Float[Array, " k"],
     back: float,
     pairs: Int[Array, ""],
-) -> States:
+) -> tuple[States, tuple[Rows, Rows]]:
     """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
 
     Terms go in pairs (v_2m, v_2m+1), whose coefficients are real and imaginary. For a state (x, y) the pair adds
@@ -39,6 +39,9 @@ def expand(
         growth: (K,) factors of the recurrence.
         back: weight of the vector before the last.
         pairs: number of pairs to add, at most K / 2.
+
+    Returns:
+        the M states; the last two vectors v_{2 pairs - 1}, v_{2 pairs}, from which the recurrence can be run back.
     """
     n_rows, size = rows.shape
     height = _block_height(len(coefficients))
@@ -72,7 +75,8 @@ def expand(
 
     zeros = jnp.zeros((2, n_rows, height, size), rows.dtype)
     start = _Loop(jnp.zeros_like(rows), rows, zeros, jnp.zeros((2, len(coefficients), size), rows.dtype))
-    return jax.lax.while_loop(lambda carry: carry[0] < pairs, block, (jnp.zeros((), int), start))[1].states
+    end = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, (jnp.zeros((), int), start))[1]
+    return end.states, (end.odd, end.even)
 
 
 def _block_height(n_states: int) -> int:

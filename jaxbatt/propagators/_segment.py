@@ -24,12 +24,14 @@ class Segment(NamedTuple):
         reach: how far the segment got, at most the limit asked for.
         error: estimate that bounds the error of every state in the 2-norm: the proven truncation, and rounding.
         applications: number of applications of H.
+        top: of a Chebyshev series, the last two vectors of its recurrence, from which its derivative is found.
     """
 
     states: States
     reach: Scalar
     error: Scalar
     applications: Int[Array, ""]
+    top: tuple[Rows, Rows] | None = None
 
 
 class Propagator(Protocol):

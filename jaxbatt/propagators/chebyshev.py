@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import expand
-from jaxbatt.propagators._segment import Apply, Segment, check_tolerance
+from jaxbatt.propagators._segment import Apply, Segment, States, check_tolerance
 
 _TERMS = 512
 """Terms of the longest segment. Its tail costs some 40 terms, so longer segments would gain little."""
@@ -43,17 +44,67 @@ class Chebyshev:
         self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
-        eps = jnp.finfo(rows.dtype).eps
-        radius = radius * (1 + 16 * eps) + jnp.finfo(rows.dtype).tiny
-        reach = jnp.minimum(limit, _REACH / radius)
-        tails = _tail_bounds(radius * reach)
-        enough = tails <= jnp.maximum(rate * reach, eps / 16)
-        n_terms = jnp.argmax(enough) + 1
-        coefficients = _coefficients(radius * jnp.append(jnp.minimum(offsets, reach), reach))
-        pairs = (n_terms + 1) // 2
+        reach = jnp.minimum(limit, longest(radius))
+        terms = series(center, radius, jnp.append(jnp.minimum(offsets, reach), reach), reach, rate)
+        states, top = terms.states(apply, rows)
+        return Segment(states, reach, terms.error, 2 * terms.pairs, top)
+
+
+def longest(radius: Scalar) -> Scalar:
+    """The longest time that one series can span."""
+    return _REACH / _widened(radius)
+
+
+class Series(NamedTuple):
+    """exp(-i (H - center) t) = sum_k c_k(t) T_k((H - center) / radius) for M times of either sign.
+
+    Attributes:
+        center: middle of an interval that encloses the spectrum.
+        radius: half of its length.
+        coefficients: (M, K) Re c_k for even k, Im c_k for odd k.
+        pairs: number of pairs of terms that are needed.
+        error: bound of the truncation error, and rounding.
+    """
+
+    center: Scalar
+    radius: Scalar
+    coefficients: Float[Array, "m k"]
+    pairs: Int[Array, ""]
+    error: Scalar
+
+    def scaled(self, apply: Apply, v: Rows) -> Rows:
+        """H' v = (H - center) v / radius."""
+        return (apply(v) - self.center * v) / self.radius
+
+    def states(self, apply: Apply, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
+        """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
         growth = jnp.full(_TERMS, 2, rows.dtype).at[0].set(1)
-        states = expand(lambda v: (apply(v) - center * v) / radius, rows, coefficients, growth, 1, pairs)
-        return Segment(states, reach, tails[n_terms - 1] + 2 * eps * pairs, 2 * pairs)
+        return expand(lambda v: self.scaled(apply, v), rows, self.coefficients, growth, 1, self.pairs)
+
+
+def series(center: Scalar, radius: Scalar, offsets: Float[Array, " m"], reach: Scalar, rate: Scalar) -> Series:
+    """The series for times up to ``reach`` in size, with an error of at most ``rate`` per unit of time."""
+    eps = jnp.finfo(radius.dtype).eps
+    radius = _widened(radius)
+    tails = _tail_bounds(radius * reach)
+    n_terms = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16)) + 1
+    pairs = largest_of_batch((n_terms + 1) // 2)
+    return Series(center, radius, _coefficients(radius * offsets), pairs, tails[n_terms - 1] + 2 * eps * pairs)
+
+
+@jax.custom_batching.custom_vmap
+def largest_of_batch(count: Int[Array, ""]) -> Int[Array, ""]:
+    """The same number, and the largest one of a batch: a loop whose length differs within a batch would copy all it carries."""
+    return count
+
+
+@largest_of_batch.def_vmap
+def _(size: int, batched: list[bool], count: Int[Array, " b"]) -> tuple[Int[Array, ""], bool]:
+    return count.max(), False
+
+
+def _widened(radius: Scalar) -> Scalar:
+    return radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny
 
 
 def _tail_bounds(z: Scalar) -> Float[Array, " k"]:

@@ -67,6 +67,10 @@ class Evolution(eqx.Module):
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
         """Evolves to the last of ``times`` (increasing, none before ``carry.time``) and records at each of them."""
 
+    def curve(self, times: Times) -> tuple[Carry, Record]:
+        """:meth:`sample` from the start; the record is differentiable with respect to every number of the problem."""
+        return self.sample(self.start(), times)
+
     @abc.abstractmethod
     def limits(self) -> Limits:
         """See :class:`Limits`."""

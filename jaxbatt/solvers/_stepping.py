@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import abc
-from typing import NamedTuple, Protocol
+import dataclasses
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,56 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
-from jaxbatt.hamiltonian import Bounds
-from jaxbatt.propagators import Propagator
+from jaxbatt.propagators import Chebyshev, Propagator, Segment
+from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
-
-
-class Generator(Protocol):
-    """A Hamiltonian as far as stepping needs it."""
-
-    def apply(self, rows: Rows) -> Rows:
-        """H on real rows."""
-        ...
-
-    def bounds(self) -> Bounds:
-        """Encloses the spectrum of H."""
-        ...
-
-
-class Measured(Protocol):
-    """H_0 - H as far as stepping needs it."""
-
-    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
-        """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
-        ...
-
-    def bounds(self) -> Bounds:
-        """Encloses the spectrum of H_0 - H."""
-        ...
-
-
-class Stretch(NamedTuple):
-    """While the field is constant: what drives the state, and what is measured."""
-
-    operator: Generator
-    gain: Measured
-
-
-class System(eqx.Module):
-    """A battery in the space that its solver works in."""
-
-    @abc.abstractmethod
-    def initial_rows(self) -> Rows:
-        """The initial state: (1, d) where state and Hamiltonian are real, else (2, d)."""
-
-    @abc.abstractmethod
-    def stretch(self, level: Float[Array, "*n"]) -> Stretch:
-        """The Hamiltonian at one value of the field."""
-
-    @abc.abstractmethod
-    def energy_bounds(self) -> tuple[Bounds, Scalar]:
-        """Encloses the spectrum of H_0, and its initial expectation value."""
+from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
 
 class StateCarry(NamedTuple):
@@ -88,39 +42,37 @@ class SteppedEvolution(Evolution):
     def start(self) -> Carry:
         rows = self.system.initial_rows()
         zero = jnp.zeros((), rows.dtype)
-        gain = self._stretch(jnp.zeros((), int)).gain.measure(_two_rows(rows))[0]
+        gain = self._stretch(jnp.zeros((), int)).gain.measure(two_rows(rows))[0]
         state = StateCarry(rows, jnp.zeros((), int), -gain, zero)
         return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.isfinite(gain) & self.trusted)
 
+    def curve(self, times: Times) -> tuple[Carry, Record]:
+        return _differentiable_curve((self, times))
+
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
-        count, window = len(times), min(self.window, len(times))
-        padded = jnp.concatenate([times, jnp.broadcast_to(times[-1], (window,))])
+        run = self._run(carry, times)
+        start = run.begin() if carry.state.rows.shape[0] == 2 else run.step(run.begin())[0]
+        return run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
+
+    def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
+        """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
+        run = self._run(self.start(), times)
+        first = dataclasses.replace(self, propagator=Chebyshev(self.propagator.tol))
+        start, segment = dataclasses.replace(run, evolution=first).step(run.begin())
+        assert segment.top is not None
+        opening = Opening(start.carry.time, start.done, segment.states, segment.top, segment.applications // 2)
+        carry, record = run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
+        return carry, record, opening
+
+    def _run(self, carry: Carry, times: Times) -> _Run:
         dtype = carry.state.rows.dtype
-        tol = jnp.asarray(self.propagator.tol, dtype)
         # Half of the tolerance is for truncation; the other is left to rounding.
+        tol = jnp.asarray(self.propagator.tol, dtype)
         rate = tol / 2 / jnp.maximum(times[-1] - carry.time, jnp.finfo(dtype).tiny ** 0.5)
         fixed = self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
-        before = carry.state.deviation
         # Within one piece <H> is conserved and only <H_0 - H> is measured; from piece to piece errors of <H_0> add to it.
         spread = 2 * self.system.energy_bounds()[0].radius if fixed is None else jnp.zeros((), dtype)
-
-        def step(loop: tuple[Int[Array, ""], Carry, Record]) -> tuple[Int[Array, ""], Carry, Record]:
-            done, carry, record = loop
-            wanted = jax.lax.dynamic_slice_in_dim(padded, done, window)
-            carry, new, passed = self._advance(carry, wanted, rate, fixed, spread)
-            record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, done, 0), record, new)
-            return done + passed, carry, record
-
-        def unfinished(loop: tuple[Int[Array, ""], Carry, Record]) -> Array:
-            return (loop[0] < count) & loop[1].valid
-
-        empty = Record(jnp.full(count + window, jnp.nan, dtype), jnp.full((count + window, 3), jnp.nan, dtype))
-        loop = (jnp.zeros((), int), carry, empty)
-        if carry.state.rows.shape[0] == 1:
-            loop = step(loop)
-        done, carry, record = jax.lax.while_loop(unfinished, step, loop)
-        met = (carry.state.deviation - before <= tol) & (done >= count) & (times[-1] <= self.edges[-1])
-        return carry._replace(valid=carry.valid & met), Record(record.work[:count], record.magnetization[:count])
+        return _Run(self, carry, times, min(self.window, len(times)), rate, fixed, spread)
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
@@ -134,9 +86,9 @@ class SteppedEvolution(Evolution):
     def _stretch(self, piece: Int[Array, ""]) -> Stretch:
         return self.system.stretch(self.levels[0] if len(self.levels) == 1 else self.levels[piece])
 
-    def _advance(
+    def advance(
         self, carry: Carry, wanted: Times, rate: Scalar, fixed: Stretch | None, spread: Scalar
-    ) -> tuple[Carry, Record, Int[Array, ""]]:
+    ) -> tuple[Carry, Record, Int[Array, ""], Segment]:
         """One segment: as many of the wanted times as it reaches."""
         rows, piece, base, deviation = carry.state
         stretch = fixed if fixed is not None else self._stretch(piece)
@@ -164,11 +116,48 @@ class SteppedEvolution(Evolution):
         valid = carry.valid & jnp.isfinite(time) & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
         state = StateCarry(rows, piece, next_base, deviation)
         applications = carry.applications + segment.applications
-        return Carry(time, state, error, applications, valid), Record(base + gains[:-1], magnetization[:-1]), passed
+        record = Record(base + gains[:-1], magnetization[:-1])
+        return Carry(time, state, error, applications, valid), record, passed, segment
 
 
-def _two_rows(rows: Rows) -> Rows:
-    return rows if rows.shape[0] == 2 else jnp.concatenate([rows, jnp.zeros_like(rows)])
+class _Loop(NamedTuple):
+    done: Int[Array, ""]
+    carry: Carry
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """One call of :meth:`SteppedEvolution.sample`: what all of its segments share."""
+
+    evolution: SteppedEvolution
+    before: Carry
+    times: Times
+    window: int
+    rate: Scalar
+    fixed: Stretch | None
+    spread: Scalar
+
+    def begin(self) -> _Loop:
+        count, dtype = len(self.times) + self.window, self.before.state.rows.dtype
+        empty = Record(jnp.full(count, jnp.nan, dtype), jnp.full((count, 3), jnp.nan, dtype))
+        return _Loop(jnp.zeros((), int), self.before, empty)
+
+    def step(self, loop: _Loop) -> tuple[_Loop, Segment]:
+        padded = jnp.concatenate([self.times, jnp.broadcast_to(self.times[-1], (self.window,))])
+        wanted = jax.lax.dynamic_slice_in_dim(padded, loop.done, self.window)
+        carry, new, passed, segment = self.evolution.advance(loop.carry, wanted, self.rate, self.fixed, self.spread)
+        record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, loop.done, 0), loop.record, new)
+        return _Loop(loop.done + passed, carry, record), segment
+
+    def unfinished(self, loop: _Loop) -> Array:
+        return (loop.done < len(self.times)) & loop.carry.valid
+
+    def end(self, loop: _Loop) -> tuple[Carry, Record]:
+        count, carry, tol = len(self.times), loop.carry, self.evolution.propagator.tol
+        met = carry.state.deviation - self.before.state.deviation <= jnp.asarray(tol, carry.state.deviation.dtype)
+        met = met & (loop.done >= count) & (self.times[-1] <= self.evolution.edges[-1])
+        return carry._replace(valid=carry.valid & met), Record(loop.record.work[:count], loop.record.magnetization[:count])
 
 
 def _measure_all(gain: Measured, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
@@ -179,3 +168,35 @@ def _measure_all(gain: Measured, states: Float[Array, "2 m d"]) -> tuple[Float[A
     index = jnp.minimum(jnp.arange(-(-count // together) * together), count - 1)
     measured = jax.lax.map(lambda j: gain.measure(states[:, j]), index, batch_size=together)
     return jax.tree.map(lambda x: x[:count], measured)
+
+
+@eqx.filter_custom_vjp
+def _differentiable_curve(inputs: tuple[SteppedEvolution, Times]) -> tuple[Carry, Record]:
+    evolution, times = inputs
+    return evolution.sample(evolution.start(), times)
+
+
+@_differentiable_curve.def_fwd
+def _curve_forward(perturbed: Any, inputs: tuple[SteppedEvolution, Times]) -> tuple[tuple[Carry, Record], tuple[Rows, Opening]]:
+    evolution, times = inputs
+    few = dataclasses.replace(evolution, window=min(evolution.window, OUTPUTS))
+    carry, record, opening = few.opened(times)
+    return (carry, record), (carry.state.rows, opening)
+
+
+@_differentiable_curve.def_bwd
+def _curve_backward(
+    kept: tuple[Rows, Opening], cotangents: tuple[Carry, Record], perturbed: Any, inputs: tuple[SteppedEvolution, Times]
+) -> Any:
+    """Only the record is differentiated; the carry holds the state, which no result shows."""
+    evolution, times = inputs
+    work, magnetization = cotangents[1]
+    record = Record(
+        jnp.zeros(len(times)) if work is None else work,
+        jnp.zeros((len(times), 3)) if magnetization is None else magnetization,
+    )
+    tol = evolution.propagator.tol
+    found = sweep_back(evolution.system, evolution.levels, evolution.edges, tol, times, record, *kept)
+    nothing = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else None, evolution)
+    where = (found.system, found.levels, found.edges)
+    return eqx.tree_at(lambda e: (e.system, e.levels, e.edges), nothing, where), found.times

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxbatt import protocols
@@ -14,7 +16,8 @@ from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.hamiltonian import Bounds, times_i
 from jaxbatt.propagators import Krylov, Propagator
-from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
+from jaxbatt.solvers._stepping import SteppedEvolution
+from jaxbatt.solvers._system import Stretch, System
 from jaxbatt.solvers.state_vector import check_levels
 
 _WINDOW = 8
@@ -66,10 +69,10 @@ class Collective:
                 "Collective needs the same coupling between all spins and the same field on each of them, but they differ; "
                 "use StateVector(), or power_law(n, g, 0)."
             )
-        levels = protocol.levels if protocol.levels.ndim == 1 else protocol.levels[:, 0]
+        levels = protocol.levels if protocol.levels.ndim == 1 else jax.vmap(_shared)(protocol.levels)
         return CollectiveProblem(
-            field=battery.field.reshape(-1)[0],
-            coupling=_first_coupling(battery),
+            field=_shared(battery.field.reshape(-1)),
+            coupling=_shared(battery.couplings[np.triu_indices(battery.n_spins, 1)]),
             anisotropy=battery.anisotropy,
             levels=levels,
             edges=protocol.edges,
@@ -102,21 +105,24 @@ class CollectiveSystem(System):
         return jnp.zeros((2, n + 1)).at[0, n if self.problem.start == "down" else 0].set(1)
 
     def stretch(self, level: Float[Array, ""]) -> Stretch:
-        p = self.problem
-        none = jnp.zeros(())
-        interactions, field = (p.coupling, p.field) if p.interactions_while_charging else (none, p.field)
-        kept = field if p.field_while_charging else none
-        drive = jnp.zeros(3).at["xyz".index(p.axis)].set(level)
-        fields = drive.at[2].add(kept)
-        missing = p.coupling - interactions
-        generator = LadderOperator(p.n_spins, fields, interactions * p.anisotropy)
-        return Stretch(generator, LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field) - fields, missing * p.anisotropy))
+        p, generator = self.problem, self.generator(level)
+        missing = jnp.zeros(()) if p.interactions_while_charging else p.coupling
+        gain = LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field) - generator.fields, missing * p.anisotropy)
+        return Stretch(generator, gain)
 
-    def energy_bounds(self) -> tuple[Bounds, Scalar]:
+    def generator(self, level: Float[Array, ""]) -> LadderOperator:
+        p, none = self.problem, jnp.zeros(())
+        drive = jnp.zeros(3).at["xyz".index(p.axis)].set(level)
+        fields = drive.at[2].add(p.field if p.field_while_charging else none)
+        return LadderOperator(p.n_spins, fields, (p.coupling if p.interactions_while_charging else none) * p.anisotropy)
+
+    def energy(self) -> LadderOperator:
         p = self.problem
-        energy = LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field), p.coupling * p.anisotropy)
-        rows = self.initial_rows()
-        return energy.bounds(), jnp.sum(rows * energy.apply(rows))
+        return LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field), p.coupling * p.anisotropy)
+
+    def magnetization(self, rows: Rows) -> Float[Array, 3]:
+        nothing = LadderOperator(self.problem.n_spins, jnp.zeros(3), jnp.zeros(3))
+        return nothing.measure(rows)[1]
 
 
 class LadderOperator(eqx.Module):
@@ -137,6 +143,11 @@ class LadderOperator(eqx.Module):
         out = out - times_i(y * (lowered - raised))
         skew = (self.couplings[1] - self.couplings[0]) / 2
         return out + skew * (self._lower(lowered) + self._raise(raised))
+
+    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, LadderOperator]:
+        """H v, H w, and the derivative of <w|H v> with respect to fields and couplings."""
+        hv, pull = jax.vjp(lambda operator: operator.apply(v), self)
+        return hv, self.apply(w), pull(w)[0]
 
     def bounds(self) -> Bounds:
         n, diagonal = self.n_spins, self._diagonal()
@@ -188,3 +199,11 @@ def _uniformity(battery: SpinBattery, protocol: protocols.Protocol) -> Bool[Arra
 
 def _first_coupling(battery: SpinBattery) -> Scalar:
     return battery.couplings[0, 1] if battery.n_spins > 1 else jnp.zeros(())
+
+
+def _shared(values: Float[Array, " m"]) -> Scalar:
+    """The value of them all; its derivative is shared out evenly, as it is between spins and pairs that are all alike."""
+    if not values.size:
+        return jnp.zeros(())
+    mean = values.mean()
+    return jax.lax.stop_gradient(values[0] - mean) + mean

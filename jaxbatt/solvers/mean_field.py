@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxbatt._checks import check_positive, check_spin_count, concrete
+from jaxbatt._checks import check_positive, check_spin_count
 from jaxbatt._types import Amplitudes, Couplings, PerSpin, Scalar, Times
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.protocols import Protocol
-from jaxbatt.solvers._base import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution, Limits, Record
+from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
+from jaxbatt.solvers._bloch import along, bandwidth, circulant_spectrum, first_row, largest, lengths
+from jaxbatt.solvers._differentiation import first_only, reverse_only
 from jaxbatt.solvers.state_vector import check_levels
 
 _MIN_TOEPLITZ = 384
@@ -25,6 +26,8 @@ _TRUSTED = 1e-3
 """Two runs whose Bloch vectors differ by more than this say nothing about the error."""
 _EVALUATIONS = diffrax.Dopri8.tableau.num_stages - 1
 """Local fields in one step; the last stage serves the next step too."""
+_CHECKPOINTS = 64
+"""Bloch vectors held for the derivative; up to 64 steps are taken once more, and up to 2000 twice more."""
 
 
 class Problem(eqx.Module):
@@ -45,7 +48,8 @@ class MeanField:
 
     H is the charging Hamiltonian with S_m for the Pauli operators of spin m; the work is H_0 of the product state. Couplings
     that depend on the distance only (``power_law``, ``nearest_neighbor``) cost O(N log N), unless JAX traces them.
-    Two runs with local tolerances tol / 10 and tol / 1000 tell the error; the result is that of the second.
+    Two runs with local tolerances tol / 10 and tol / 1000 tell the error; the result is that of the second. Its derivatives are
+    those of the steps that it took, in reverse mode only (``jax.grad``).
 
     Args:
         tol: error of the Bloch vectors that is aimed at; ``info.error`` estimates the error of the work that was reached.
@@ -77,7 +81,7 @@ class MeanField:
                 'pass initial_state="down" or "up", or use StateVector().'
             )
         check_levels(protocol, battery.n_spins)
-        row = _first_row(battery.couplings) if battery.n_spins >= _MIN_TOEPLITZ else None
+        row = first_row(battery.couplings) if battery.n_spins >= _MIN_TOEPLITZ else None
         return Problem(
             battery.field,
             battery.couplings if row is None else jnp.asarray(row),
@@ -90,7 +94,7 @@ class MeanField:
 
     def evolve(self, problem: Problem) -> BlochEvolution:
         couplings = problem.couplings
-        kernel = couplings if couplings.ndim == 2 else _circulant_spectrum(couplings)
+        kernel = couplings if couplings.ndim == 2 else circulant_spectrum(couplings)
         return BlochEvolution(problem.protocol.edges, problem.protocol.levels, problem, kernel, self.tol, self.max_steps)
 
 
@@ -112,51 +116,60 @@ class BlochEvolution(Evolution):
         )
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
-        stop = times[-1]
-        eps = jnp.finfo(stop.dtype).eps
-        finest = max(self.tol / 1000, 64 * float(eps))
-        tols = jnp.array([max(self.tol / 10, 10 * finest), finest])
-        edges = self._edges_between(carry.time, stop)
-        # A finer run that has to halve the shortest stretch never takes the steps of the coarser one.
-        shortest = jnp.minimum(stop - carry.time, jnp.diff(self.edges, prepend=0).min())
-        longest = jnp.stack([jnp.full((), jnp.inf), jnp.maximum(shortest / 2, jnp.finfo(stop.dtype).tiny)])
-
-        def run(inputs: tuple[Array, Scalar, Scalar]) -> tuple[tuple[Times, Array], Array, Int[Array, ""], Bool[Array, ""]]:
-            return self._solve(*inputs, carry.time, times, edges)
-
-        (energies, magnetizations), spins, steps, succeeded = jax.lax.map(run, (carry.state, tols, longest))
-        apart = jnp.sqrt(jnp.sum((spins[1] - spins[0]) ** 2, axis=0))
-        lengths = jnp.abs(self.problem.field) + self._reach()
-        error = jnp.maximum(jnp.max(jnp.abs(energies[1] - energies[0])), jnp.sum(lengths * apart))
-        applications = carry.applications + _EVALUATIONS * steps.sum()
-        error = jnp.maximum(carry.error, error) + eps * (8 + steps[1]) * jnp.sum(jnp.broadcast_to(lengths, apart.shape))
-        in_order = jnp.all(jnp.diff(times, prepend=carry.time) >= 0) & (stop <= self.edges[-1])
-        met = succeeded.all() & jnp.isfinite(energies).all() & (apart.max() <= _TRUSTED)
-        work = energies[1] - self._energy(self._initial())
-        carry = Carry(stop, spins, jnp.where(jnp.isnan(error), jnp.inf, error), applications, carry.valid & in_order & met)
-        return carry, Record(work, magnetizations[1])
+        runs = _two_runs(self, carry.state, carry.time, times)
+        work = runs.energies[1] - self._energy(self._initial())
+        error, met = jax.lax.stop_gradient(self._judged(runs, carry.error))
+        applications = carry.applications + _EVALUATIONS * runs.steps.sum()
+        in_order = jnp.all(jnp.diff(times, prepend=carry.time) >= 0) & (times[-1] <= self.edges[-1])
+        carry = Carry(times[-1], runs.spins, error, applications, carry.valid & in_order & met)
+        return carry, Record(work, runs.magnetizations[1])
 
     def limits(self) -> Limits:
         problem, initial = self.problem, self._initial()
         reach = jnp.broadcast_to(self._reach(), initial.shape[1:])
         pairs = reach.sum() / 2
-        fields = jax.lax.map(lambda level: _lengths(self._outer_field(level)).max(), self.levels)
-        bandwidth = _bandwidth(fields.max(), reach.max() if problem.interactions_while_charging else jnp.zeros_like(pairs))
+        fields = jax.lax.map(lambda level: lengths(self._outer_field(level)).max(), self.levels)
+        highest = bandwidth(fields.max(), reach.max() if problem.interactions_while_charging else jnp.zeros_like(pairs))
         energy = jnp.sum(jnp.broadcast_to(jnp.abs(problem.field), reach.shape)) + pairs
         work = energy - self._energy(initial)
         if len(self.levels) == 1:
             # H is conserved, and H_0 - H holds no more than fields if the interactions stay on.
-            gain = _along("z", problem.field, len(reach)) - self._outer_field(self.levels[0])
-            most, before = _lengths(gain).sum(), jnp.sum(gain * initial)
+            gain = along("z", problem.field, len(reach)) - self._outer_field(self.levels[0])
+            most, before = lengths(gain).sum(), jnp.sum(gain * initial)
             if not problem.interactions_while_charging:
                 most, before = most + pairs, before + self._pair_energy(initial)
             work = jnp.minimum(work, most - before)
-        return Limits(bandwidth, work)
+        return Limits(highest, work)
+
+    def _judged(self, runs: _Runs, error: Scalar) -> tuple[Scalar, Bool[Array, ""]]:
+        """The error so far, from how far two runs are apart, and whether they can be trusted."""
+        eps = jnp.finfo(error.dtype).eps
+        apart = jnp.sqrt(jnp.sum((runs.spins[1] - runs.spins[0]) ** 2, axis=0))
+        lever = jnp.broadcast_to(jnp.abs(self.problem.field) + self._reach(), apart.shape)
+        difference = jnp.maximum(jnp.max(jnp.abs(runs.energies[1] - runs.energies[0])), jnp.sum(lever * apart))
+        error = jnp.maximum(error, difference) + eps * (8 + runs.steps[1]) * jnp.sum(lever)
+        met = runs.succeeded.all() & jnp.isfinite(runs.energies).all() & (apart.max() <= _TRUSTED)
+        return jnp.where(jnp.isnan(error), jnp.inf, error), met
+
+    def _controls(self, start: Scalar, stop: Scalar) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
+        """Local tolerance and longest step of the two runs."""
+        eps = float(jnp.finfo(stop.dtype).eps)
+        finest = max(self.tol / 1000, 64 * eps)
+        # A finer run that has to halve the shortest stretch never takes the steps of the coarser one.
+        shortest = jnp.minimum(stop - start, jnp.diff(self.edges, prepend=0).min())
+        longest = jnp.stack([jnp.full((), jnp.inf), jnp.maximum(shortest / 2, jnp.finfo(stop.dtype).tiny)])
+        return jnp.array([max(self.tol / 10, 10 * finest), finest]), longest
 
     def _solve(
-        self, spins: Float[Array, "3 n"], tol: Scalar, longest: Scalar, start: Scalar, times: Times, edges: Float[Array, " k"]
+        self,
+        spins: Float[Array, "3 n"],
+        control: tuple[Scalar, Scalar],
+        start: Scalar,
+        times: Times,
+        adjoint: diffrax.AbstractAdjoint,
     ) -> tuple[tuple[Times, Float[Array, "t 3"]], Float[Array, "3 n"], Int[Array, ""], Bool[Array, ""]]:
         """One run: (energy, magnetization) at the times, the last Bloch vectors, steps taken, success."""
+        edges = self._edges_between(start, times[-1])
 
         def motion(time: Any, spins: Float[Array, "3 n"], _: None) -> Float[Array, "3 n"]:
             piece = jnp.searchsorted(edges, time).clip(max=len(edges) - 1)
@@ -168,19 +181,21 @@ class BlochEvolution(Evolution):
         def record(_: Scalar, spins: Float[Array, "3 n"], __: None) -> tuple[Scalar, Float[Array, " 3"]]:
             return self._energy(spins), spins.mean(axis=1)
 
-        controller = diffrax.PIDController(rtol=0.0, atol=tol, dtmax=longest, norm=_largest)
-        wanted = diffrax.SubSaveAt(ts=jnp.clip(times, start, times[-1]), fn=record)
+        tol, longest = control
+        controller = _Controller(rtol=0.0, atol=tol, dtmax=longest, norm=largest)
+        # Not jnp.clip, which halves the derivative where a time equals a limit.
+        inside = (times >= start) & (times <= times[-1])
+        wanted = diffrax.SubSaveAt(ts=jnp.where(inside, times, jnp.clip(times, start, times[-1])), fn=record)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(motion),
-            # A plain loop over the stages, which forward mode can differentiate, compiles in two thirds of the time.
-            diffrax.Dopri8(scan_kind="lax"),
+            diffrax.Dopri8(),
             t0=start,
             t1=times[-1],
             dt0=None,
             y0=spins,
             saveat=diffrax.SaveAt(subs=[wanted, diffrax.SubSaveAt(t1=True)]),
             stepsize_controller=diffrax.ClipStepSizeController(controller, jump_ts=edges) if len(edges) > 1 else controller,
-            adjoint=diffrax.ForwardMode(),
+            adjoint=adjoint,
             max_steps=self.max_steps,
             throw=False,
         )
@@ -195,12 +210,12 @@ class BlochEvolution(Evolution):
 
     def _initial(self) -> Float[Array, "3 n"]:
         n = self.problem.couplings.shape[-1]
-        return _along("z", jnp.asarray(1.0 if self.problem.start == "up" else -1.0, float), n)
+        return along("z", jnp.asarray(1.0 if self.problem.start == "up" else -1.0, float), n)
 
     def _outer_field(self, level: Float[Array, "*n"]) -> Float[Array, "3 n"]:
         n = self.problem.couplings.shape[-1]
-        field = _along(self.problem.protocol.axis, level, n)
-        return field + _along("z", self.problem.field, n) if self.problem.field_while_charging else field
+        field = along(self.problem.protocol.axis, level, n)
+        return field + along("z", self.problem.field, n) if self.problem.field_while_charging else field
 
     def _neighbors(self, spins: Float[Array, "3 n"]) -> Float[Array, "3 n"]:
         """sum_j g_ij S_j."""
@@ -228,48 +243,50 @@ class BlochEvolution(Evolution):
         return jnp.max(jnp.abs(self.problem.anisotropy)) * sums
 
 
-def _first_row(couplings: Couplings) -> np.ndarray | None:
-    """g_0j if g_ij depends on i - j only and is symmetric; None if not, or where JAX traces it."""
-    matrix = concrete(couplings)
-    if matrix is None:
-        return None
-    n = len(matrix)
-    by_offset = np.concatenate([matrix[0, :0:-1], matrix[0]])
-    same = all(np.array_equal(matrix[i], by_offset[n - 1 - i : 2 * n - 1 - i]) for i in range(n))
-    return matrix[0] if same else None
+class _Controller(diffrax.PIDController):
+    """Steps are constants to JAX unless they end on an edge: after a step that an edge cut short, those that follow grow
+    tenfold each, and the derivatives of their ends with them."""
+
+    def adapt_step_size(self, *args: Any, **kwargs: Any) -> Any:
+        keep, start, stop, *rest = super().adapt_step_size(*args, **kwargs)
+        return keep, start, jax.lax.stop_gradient(stop), *rest
 
 
-def _circulant_spectrum(row: Float[Array, " n"]) -> Float[Array, " m"]:
-    """Spectrum of the symmetric circulant matrix that starts with the Toeplitz matrix; its size is even and has small factors."""
-    n = len(row)
-    size = min(m << max(1, (-(-2 * n // m) - 1).bit_length()) for m in (1, 3, 5, 9, 15))
-    middle = jnp.zeros(size - 2 * n + 1, row.dtype)
-    return jnp.fft.rfft(jnp.concatenate([row, middle, row[:0:-1]])).real
+class _Runs(NamedTuple):
+    """The coarser and the finer run: energies (2, T), magnetizations (2, T, 3), last Bloch vectors (2, 3, N)."""
+
+    energies: Float[Array, "2 t"]
+    magnetizations: Float[Array, "2 t 3"]
+    spins: Float[Array, "2 3 n"]
+    steps: Int[Array, " 2"]
+    succeeded: Bool[Array, " 2"]
 
 
-def _bandwidth(field: Scalar, coupling: Scalar) -> Scalar:
-    """The angular frequency for which a search's window (80 / bandwidth to either side, degree 128) interpolates W to 1e-12.
+@eqx.filter_custom_jvp
+def _two_runs(evolution: BlochEvolution, spins: Float[Array, "2 3 n"], start: Scalar, times: Times) -> _Runs:
+    """Both runs; the derivative is that of the finer one."""
+    controls = evolution._controls(start, times[-1])
 
-    For complex times |dS/dt| <= 2 (field + coupling r) r with r the length of the longest Bloch vector, so that all are
-    shorter than r up to the distance y(r) from the real axis. Then |W| <= 2 r^2 (in units of the largest |H_0|) on the
-    ellipse of semi-axis y about the window, and its polynomial is off by 8 r^2 rho^-128 / (rho - 1), rho > 1.24 (Trefethen,
-    Approximation Theory and Approximation Practice, theorem 8.2). The best r gives the longest window.
-    """
-    logarithm = jnp.linspace(0.1, 64.0, 256)
-    r = jnp.exp(logarithm)
-    field = jnp.maximum(jnp.maximum(field, 1e-6 * coupling), jnp.finfo(r.dtype).tiny ** 0.5)
-    distance = jnp.log1p(field * (r - 1) / (field + coupling * r)) / (2 * field)
-    log_rho = (np.log(8 / 0.24 * 1e12) + 2 * logarithm) / WINDOW_DEGREE
-    return WINDOW_PHASE / jnp.max(distance / jnp.sinh(log_rho))
+    def run(inputs: tuple[Array, tuple[Scalar, Scalar]]) -> Any:
+        return evolution._solve(*inputs, start, times, diffrax.ForwardMode())
+
+    (energies, magnetizations), last, steps, succeeded = jax.lax.map(run, (spins, controls))
+    return _Runs(energies, magnetizations, last, steps, succeeded)
 
 
-def _along(axis: str, values: Float[Array, "*n"], n_spins: int) -> Float[Array, "3 n"]:
-    return jnp.zeros((3, n_spins), values.dtype).at["xyz".index(axis)].set(values)
+@_two_runs.def_jvp
+def _derivative_of_finer(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[_Runs, _Runs]:
+    def finer(
+        evolution: BlochEvolution, spins: Float[Array, "2 3 n"], start: Scalar, times: Times
+    ) -> tuple[Times, Float[Array, "t 3"], Float[Array, "3 n"]]:
+        control = jax.tree.map(lambda x: jax.lax.stop_gradient(x[1]), evolution._controls(start, times[-1]))
+        adjoint = diffrax.RecursiveCheckpointAdjoint(_CHECKPOINTS)
+        (energies, magnetizations), last, *_ = evolution._solve(spins[1], control, start, times, adjoint)
+        return energies, magnetizations, last
 
-
-def _lengths(vectors: Float[Array, "3 n"]) -> Float[Array, " n"]:
-    return jnp.sqrt(jnp.sum(vectors**2, axis=0))
-
-
-def _largest(error: Float[Array, "3 n"]) -> Scalar:
-    return jnp.max(jnp.abs(error))
+    runs = _two_runs(*primals)
+    once = jax.tree.map(lambda x: first_only(x, x, "MeanField"), primals)
+    derivatives = eqx.filter_jvp(finer, once, reverse_only(tangents, "MeanField"))[1]
+    energies, magnetizations, last = (jnp.stack([jnp.zeros_like(d), d]) for d in derivatives)
+    nothing: Any = None
+    return runs, _Runs(energies, magnetizations, last, nothing, nothing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,10 +19,13 @@ from jaxbatt.battery import Battery
 from jaxbatt.observables import Gain
 from jaxbatt.paulis import PauliString, PauliSum
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
+from jaxbatt.solvers._spectral_frame import Frame, states_at
 from jaxbatt.solvers.state_vector import PauliSystem, Problem, charging_hamiltonian, initial_rows, problem_of
 
 _MAX_DIMENSION = 4096
 """Largest sector: a minute of diagonalization on two CPU cores."""
+_TOGETHER = 2**20
+"""Amplitudes of the states that are held and measured at once."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +57,7 @@ class Spectral:
 
     Raises:
         ValueError: a sector beyond 4096 states (when used), or tol <= 0.
+        NotImplementedError: second derivatives with respect to couplings, fields or anisotropy; first ones are exact.
 
     Source: Le et al., PRA 97, 022106 (2018), section IV, for times of 1e6 / B that no stepping reaches.
     """
@@ -86,17 +91,22 @@ class Spectral:
 
 
 class SpectralEvolution(Evolution):
-    """Levels and eigenvectors for each piece, with the state at its beginning; K pieces, sectors of S states."""
+    """H in its eigenbasis for each piece, with the state at its beginning; K pieces, sectors of S states."""
 
     edges: Float[Array, " k"]
     system: PauliSystem
-    levels: tuple[Float[Array, "k s"], ...]
-    vectors: tuple[Inexact[Array, "k s s"], ...]
+    frames: tuple[Frame, ...]
+    """One for each sector, with (K, ...) arrays."""
     amplitudes: tuple[Complex[Array, "k s"], ...]
     bases: Float[Array, " k"]
     parity: bool = eqx.field(static=True)
     reflection: bool = eqx.field(static=True)
     tol: float = eqx.field(static=True)
+
+    @property
+    def levels(self) -> tuple[Float[Array, "k s"], ...]:
+        """Energies on each piece, sector by sector; no derivative."""
+        return tuple(frame.levels for frame in self.frames)
 
     @classmethod
     def of(cls, found: SpectralProblem, tol: float) -> SpectralEvolution:
@@ -104,58 +114,54 @@ class SpectralEvolution(Evolution):
         model, protocol = problem.model, problem.protocol
         sectors = _sectors(model.n_spins, found.parity, found.reflection)
 
-        def diagonalize(level: Float[Array, "*n"]) -> tuple[tuple[Array, Array], ...]:
+        def diagonalize(level: Float[Array, "*n"]) -> tuple[Frame, ...]:
             hamiltonian = charging_hamiltonian(model, protocol.axis, level)
-            return tuple(jnp.linalg.eigh(_dense(hamiltonian, sector))[:2] for sector in sectors)
+            return tuple(Frame.of(_dense(hamiltonian, sector)) for sector in sectors)
 
-        solved = jax.lax.map(diagonalize, protocol.levels)
-        levels, vectors = tuple(part[0] for part in solved), tuple(part[1] for part in solved)
+        frames = jax.lax.map(diagonalize, protocol.levels)
         rows = initial_rows(problem.start, problem.state, model.n_spins, jnp.zeros(()).dtype)
         psi = jax.lax.complex(rows[0], rows[1] if len(rows) == 2 else jnp.zeros_like(rows[0]))
-        start = tuple(_restrict(sector, psi) for sector in sectors)
         durations = jnp.diff(protocol.edges, prepend=0)
 
-        def piece(
-            states: tuple[Array, ...], inputs: tuple[tuple[Array, ...], tuple[Array, ...], Array]
-        ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-            levels, vectors, duration = inputs
-            amplitudes = tuple(v.conj().T @ state for v, state in zip(vectors, states, strict=True))
+        def piece(states: tuple[Array, ...], inputs: tuple[tuple[Frame, ...], Scalar]) -> tuple[tuple[Array, ...], Any]:
+            frames, duration = inputs
+            amplitudes = tuple(frame.amplitudes(state) for frame, state in zip(frames, states, strict=True))
             # The last piece may be endless; its end is not needed.
-            phases = (jnp.exp(-1j * e * jnp.where(jnp.isfinite(duration), duration, 0)) for e in levels)
-            ends = tuple(v @ (phase * a) for v, phase, a in zip(vectors, phases, amplitudes, strict=True))
-            return ends, amplitudes
+            elapsed = jnp.where(jnp.isfinite(duration), duration, 0)
+            ends = tuple(frame.state(frame.evolve(a, elapsed)) for frame, a in zip(frames, amplitudes, strict=True))
+            return ends, (amplitudes, states)
 
-        _, amplitudes = jax.lax.scan(piece, start, (levels, vectors, durations))
+        start = tuple(_restrict(sector, psi) for sector in sectors)
+        _, (amplitudes, starts) = jax.lax.scan(piece, start, (frames, durations))
         evolution = cls(
             edges=protocol.edges,
             system=PauliSystem(problem, str(rows.dtype)),
-            levels=levels,
-            vectors=vectors,
+            frames=frames,
             amplitudes=amplitudes,
             bases=jnp.zeros(len(protocol.edges)),
             parity=found.parity,
             reflection=found.reflection,
             tol=tol,
         )
-        return dataclasses.replace(evolution, bases=evolution._work_at_starts())
+        return dataclasses.replace(evolution, bases=evolution._work_at_starts(starts))
 
     def start(self) -> Carry:
         finite = functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(e)) for e in self.levels))
         return Carry(jnp.zeros(()), (), jnp.zeros(()), jnp.zeros((), int), finite)
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
-        pieces = jnp.searchsorted(self.edges, times).clip(max=len(self.edges) - 1)
-        size = 2**self.system.problem.model.n_spins
-        temporary = size if len(self.edges) == 1 else sum(v.shape[1] ** 2 for v in self.vectors)
-        together = max(1, min(len(times), 2**20 // temporary))
-        gains, magnetization = jax.lax.map(lambda at: self._measure(*at), (pieces, times), batch_size=together)
+        together = max(1, _TOGETHER // 2**self.system.problem.model.n_spins)
+        if len(times) <= together:
+            work, magnetization = self._measure(times)
+        else:
+            groups = jnp.append(times, jnp.full(-len(times) % together, times[-1])).reshape(-1, together)
+            measured = jax.lax.map(self._measure, groups)
+            work, magnetization = (x.reshape(-1, *x.shape[2:])[: len(times)] for x in measured)
         phase_error = self._phase_error(times[-1])
         spread = 2 * self.system.energy_bounds()[0].radius
         met = (phase_error <= self.tol) & (times[-1] <= self.edges[-1])
-        error = 2 * phase_error * spread
-        return Carry(times[-1], (), error, carry.applications, carry.valid & met), Record(
-            self.bases[pieces] + gains, magnetization
-        )
+        error = jax.lax.stop_gradient(2 * phase_error * spread)
+        return Carry(times[-1], (), error, carry.applications, carry.valid & met), Record(work, magnetization)
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
@@ -179,31 +185,36 @@ class SpectralEvolution(Evolution):
         level = levels[0] if len(levels) == 1 else levels[piece]
         return Gain.of(problem.model, problem.protocol.axis, level, self.system.dtype)
 
-    def _measure(self, piece: Int[Array, ""], time: Scalar) -> tuple[Scalar, Float[Array, 3]]:
-        return self._gain(piece).measure(self._rows(piece, time))
+    def _measure(self, times: Float[Array, " m"]) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
+        """Work and magnetization at a few times."""
+        pieces = jnp.searchsorted(self.edges, times).clip(max=len(self.edges) - 1)
+        begins = jnp.concatenate([jnp.zeros(1), self.edges[:-1]])
+        states = tuple(states_at(*parts, begins, pieces, times) for parts in zip(self.frames, self.amplitudes, strict=True))
 
-    def _rows(self, piece: Int[Array, ""], time: Scalar) -> Rows:
-        """The state in the whole space, piece and time given."""
-        piece = jnp.zeros((), int) if len(self.edges) == 1 else piece
-        elapsed = time - jnp.where(piece == 0, 0, self.edges[piece - 1])
+        def measure(piece: Int[Array, ""], states: tuple[Array, ...]) -> tuple[Scalar, Float[Array, 3]]:
+            return self._gain(piece).measure(self._rows(states))
+
+        gains, magnetization = jax.vmap(measure)(pieces, states)
+        return self.bases[pieces] + gains, magnetization
+
+    def _rows(self, states: tuple[Complex[Array, " s"], ...]) -> Rows:
+        """The state in the whole space."""
         sectors = _sectors(self.system.problem.model.n_spins, self.parity, self.reflection)
         rows = jnp.zeros((2, 2**self.system.problem.model.n_spins))
-        for sector, levels, vectors, amplitudes in zip(sectors, self.levels, self.vectors, self.amplitudes, strict=True):
-            turned = amplitudes[piece] * jnp.exp(-1j * levels[piece] * elapsed)
-            v = vectors[0] if len(self.edges) == 1 else vectors[piece]
-            state = jnp.stack([v @ turned.real, v @ turned.imag]) if jnp.isrealobj(v) else _as_rows(v @ turned)
-            rows = rows + sector.amplitude * state[:, sector.index]
+        for sector, state in zip(sectors, states, strict=True):
+            rows = rows + sector.amplitude * _as_rows(state)[:, sector.index]
         return rows
 
-    def _work_at_starts(self) -> Float[Array, " k"]:
+    def _work_at_starts(self, starts: tuple[Complex[Array, "k s"], ...]) -> Float[Array, " k"]:
         """base_p with W(t) = base_p + <H_0 - H_p>_t: the work is continuous where the field jumps."""
 
-        def jump(piece: Int[Array, ""]) -> Scalar:
-            rows = self._rows(piece, jnp.where(piece == 0, 0, self.edges[piece - 1]))
+        def jump(inputs: tuple[Int[Array, ""], tuple[Array, ...]]) -> Scalar:
+            piece, states = inputs
+            rows = self._rows(states)
             before = self._gain(jnp.maximum(piece - 1, 0)).measure(rows)[0]
             return jnp.where(piece == 0, 0, before) - self._gain(piece).measure(rows)[0]
 
-        return jnp.cumsum(jax.lax.map(jump, jnp.arange(len(self.edges))))
+        return jnp.cumsum(jax.lax.map(jump, (jnp.arange(len(self.edges)), starts)))
 
 
 def _as_rows(state: Complex[Array, " s"]) -> Rows:
@@ -273,7 +284,9 @@ def _has_reflection(problem: Problem) -> bool:
     """Whether drift, field and initial state are known to be the same after reversing the order of the sites."""
     n = problem.model.n_spins
     drift = problem.model.drift
-    values, levels = concrete(drift.coefficients), concrete(problem.protocol.levels)
+    values = concrete(drift.coefficients)
+    uniform = problem.protocol.levels.ndim == 1
+    levels = problem.protocol.levels if uniform else concrete(problem.protocol.levels)
     state = None if problem.state is None else concrete(problem.state)
     if values is None or levels is None or (problem.state is not None and state is None):
         return False
@@ -283,6 +296,6 @@ def _has_reflection(problem: Problem) -> bool:
 
     table = dict(zip(drift.strings, values.tolist(), strict=True))
     same_drift = all(table.get(PauliString((mirrored(s.flip), mirrored(s.sign)))) == value for s, value in table.items())
-    same_field = levels.ndim == 1 or np.array_equal(levels, levels[:, ::-1])
+    same_field = uniform or np.array_equal(levels, levels[:, ::-1])
     order = [mirrored(b) for b in range(2**n)] if state is not None else []
     return same_drift and same_field and (state is None or np.array_equal(state, state[order]))

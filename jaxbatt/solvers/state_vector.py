@@ -12,14 +12,15 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxbatt._checks import require_memory, total_memory
-from jaxbatt._types import Axis, Rows, Scalar, State
+from jaxbatt._types import Axis, Rows, State
 from jaxbatt.battery import Battery
-from jaxbatt.hamiltonian import Bounds, Model, Operator, model_of
-from jaxbatt.observables import Gain, expectation
+from jaxbatt.hamiltonian import Model, Operator, model_of
+from jaxbatt.observables import Gain, magnetization
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import Protocol
-from jaxbatt.solvers._stepping import SteppedEvolution, Stretch, System
+from jaxbatt.solvers._stepping import SteppedEvolution
+from jaxbatt.solvers._system import Stretch, System
 
 _REAL_START = 2**15
 """Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
@@ -112,12 +113,14 @@ class PauliSystem(System):
         operator = Operator.of(charging_hamiltonian(model, axis, level)).astype(self.dtype)
         return Stretch(operator, Gain.of(model, axis, level, self.dtype))
 
-    def energy_bounds(self) -> tuple[Bounds, Scalar]:
-        model = self.problem.model
-        operator = Operator.of(model.energy).astype(self.dtype)
-        rows = initial_rows(self.problem.start, self.problem.state, model.n_spins, self.dtype)
-        rows = rows if operator.is_real or len(rows) == 2 else jnp.concatenate([rows, jnp.zeros_like(rows)])
-        return operator.bounds(), expectation(operator, rows)
+    def generator(self, level: Float[Array, "*n"]) -> Operator:
+        return Operator.charging(self.problem.model.drift, self.problem.protocol.axis, level).astype(self.dtype)
+
+    def energy(self) -> Operator:
+        return Operator.products(self.problem.model.energy).astype(self.dtype)
+
+    def magnetization(self, rows: Rows) -> Float[Array, 3]:
+        return magnetization(rows)
 
 
 def charging_hamiltonian(model: Model, axis: Axis, level: Float[Array, "*n"]) -> PauliSum:

@@ -1,0 +1,127 @@
+"""The verbs, and what becomes of their errors: one line on standard error, and an exit code."""
+
+from __future__ import annotations
+
+import enum
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import typer
+from rich.table import Table
+
+import jaxbatt as jb
+from jaxbatt._checks import available_memory, total_memory
+from jaxbatt._progress import progress_bar
+from jaxbatt.cli.charging import charge
+from jaxbatt.cli.optimizing import optimize
+from jaxbatt.cli.terminal import output
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="jaxbatt: many-body quantum batteries, charged exactly. Units: hbar = 1, energies in B, times in 1/B, powers in B^2.",
+)
+
+# typer exports only this one of the errors of its option parser; they all share its base.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class Target(enum.StrEnum):
+    """What can be reproduced."""
+
+    fig2 = "fig2"
+    fig3 = "fig3"
+    fig4 = "fig4"
+    fig5 = "fig5"
+    fig6 = "fig6"
+    claims = "claims"
+    all = "all"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code: 2 for bad input, 1 for a failing disk, 130 for Ctrl-C."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="jaxbatt")
+    except _UsageError as error:
+        return _fail(error.format_message(), 2)
+    except ValueError as error:
+        return _fail(str(error), 2)
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or error}{place}; files written before are complete.", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    if code == 130:
+        return _fail("interrupted; files written before are complete.", 130)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"jaxbatt: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def _start(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def reproduce(
+    targets: Annotated[
+        list[Target] | None, typer.Argument(help="What to reproduce; everything by default.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Directory for the files.")] = Path("paper"),
+) -> None:
+    """Reproduce Le et al., PRA 97, 022106 (2018): figN.png, figN.csv, claims.csv.
+
+    Battery H_0 = B sum_i Z_i - sum_{i<j} g_ij [Z_i Z_j + alpha (X_i X_j + Y_i Y_j)], charged by omega sum_i X_i from all
+    spins down. The claims come with the paper's statement, the measured numbers, the verdict and the criterion it follows from.
+    """
+    # OpenBLAS is loaded at the first diagonalization. Its threads cost up to a hundred times what they gain on matrices of 256
+    # rows where another process has a core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    chosen = [target.value for target in targets or [Target.all]]
+    wanted = [name for name in jb.paper.TARGETS if name in chosen or "all" in chosen]
+    with progress_bar() as report:
+        outcome = jb.paper.reproduce(wanted, out, report=report)
+    console = output()
+    if outcome.claims:
+        console.print(_claims(outcome.tables["claims"]))
+    if "fig4" in outcome.tables:
+        console.print("Fig. 4: " + jb.paper.fig4_stops(outcome.tables["fig4"]), highlight=False)
+    console.print("Wrote " + ", ".join(str(file) for file in outcome.files), highlight=False, soft_wrap=True)
+
+
+app.command()(charge)
+app.command()(optimize)
+
+
+@app.command()
+def info() -> None:
+    """Say which devices, precision and versions are in use, and how much memory there is."""
+    table = Table(show_header=False, box=None)
+    table.add_row("jaxbatt", jb.__version__)
+    table.add_row("Python", platform.python_version())
+    for package in ("jax", "jaxlib", "equinox", "diffrax", "numpy"):
+        table.add_row(package, importlib.metadata.version(package))
+    for device in jax.devices():
+        table.add_row("device", f"{device.device_kind} ({device.platform}:{device.id})")
+    table.add_row("precision", f"{jnp.zeros(()).dtype}, {jnp.zeros((), complex).dtype}")
+    table.add_row("memory", f"{available_memory() / 2**30:.1f} GiB free of {total_memory() / 2**30:.1f} GiB")
+    output().print(table)
+
+
+def _claims(claims: Any) -> Table:
+    table = Table("claim", "paper", "measured", "verdict", title="Claims of Le et al., PRA 97, 022106 (2018)", show_lines=True)
+    for row in zip(*(claims[name] for name in ("claim", "paper", "measured", "verdict")), strict=True):
+        table.add_row(*(str(cell) for cell in row))
+    return table

@@ -1,0 +1,133 @@
+"""``jaxbatt charge``: one battery under a constant field."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+import numpy as np
+import typer
+from rich.table import Table
+
+import jaxbatt as jb
+from jaxbatt._checks import check_positive
+from jaxbatt._types import InitialState
+from jaxbatt.cli.terminal import check_directories, output, print_peak
+from jaxbatt.study import solver_named
+
+
+class Method(enum.StrEnum):
+    """Solvers by name."""
+
+    auto = "auto"
+    chebyshev = "chebyshev"
+    krylov = "krylov"
+    taylor = "taylor"
+    spectral = "spectral"
+    collective = "collective"
+    mean_field = "mean-field"
+
+
+class Start(enum.StrEnum):
+    """Initial states by name."""
+
+    ground = "ground"
+    down = "down"
+    up = "up"
+
+
+_STARTS: dict[Start, InitialState | None] = {Start.ground: None, Start.down: "down", Start.up: "up"}
+
+
+def charge(
+    n: Annotated[int, typer.Option(help="Number of spins N.")] = 4,
+    g: Annotated[float, typer.Option(help="Coupling g of neighbors, in B.")] = 1.0,
+    p: Annotated[float | None, typer.Option(help="Decay of the couplings g / |i-j|^p; 0 is all-to-all. [default: 1]")] = None,
+    nn: Annotated[bool, typer.Option("--nn", help="Couple nearest neighbors only.")] = False,
+    alpha: Annotated[float, typer.Option(help="Anisotropy: 0 Ising, 1 XXX.")] = 0.0,
+    field: Annotated[float, typer.Option(help="Field B of the battery; the gap of a spin is 2B.")] = 1.0,
+    omega: Annotated[float, typer.Option(help="Charging field omega, in B; its Rabi frequency is 2 omega.")] = 4.0,
+    times: Annotated[str | None, typer.Option(help="Charging times, comma-separated, in 1/B.")] = None,
+    horizon: Annotated[float | None, typer.Option(help="Longest charging time, in 1/B. [default: pi / omega]")] = None,
+    points: Annotated[int, typer.Option(help="Number of times up to the horizon.")] = 201,
+    initial_state: Annotated[
+        Start, typer.Option(help="ground is all down, and refused where that need not be the ground state.")
+    ] = Start.ground,
+    keep_field: Annotated[bool, typer.Option("--keep-field", help="Leave B on while charging.")] = False,
+    interactions_off: Annotated[bool, typer.Option("--interactions-off", help="Switch g_ij off while charging, Eq. 18.")] = False,
+    solver: Annotated[Method, typer.Option(help="How to evolve the state.")] = Method.auto,
+    tol: Annotated[float | None, typer.Option(help="Tolerance of the solver.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the curve as CSV.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw W(t) and P(t).")] = None,
+) -> None:
+    """Charge one battery: W(t) = <H_0>_t - <H_0>_0, P = W / t, and their maxima.
+
+    H_0 = B sum_i Z_i - sum_{i<j} g_ij [Z_i Z_j + alpha (X_i X_j + Y_i Y_j)]. While charging, B is off and omega sum_i X_i is on.
+    """
+    if nn and p is not None:
+        raise typer.BadParameter("--nn and --p exclude each other: nearest neighbors have no power law")
+    check_directories(csv, png)
+    battery = jb.SpinBattery(
+        field,
+        jb.nearest_neighbor(n, g) if nn else jb.power_law(n, g, 1.0 if p is None else p),
+        alpha,
+        initial_state=_STARTS[initial_state],
+        field_while_charging=keep_field,
+        interactions_while_charging=not interactions_off,
+    )
+    drive, method = jb.ConstantField(omega), _solver(solver, tol)
+    curve = jb.charge(battery, drive, _times(times, horizon, points, omega), solver=method)
+    console = output()
+    console.print(_curve(curve))
+    if csv is not None:
+        jb.paper.write_csv(curve_table(curve), csv)
+    peak = jb.max_power(battery, drive, solver=method)
+    print_peak(console, "Largest power", peak)
+    if png is not None:
+        jb.paper.write_png(jb.plots.charging(curve, peak), png)
+    end = float(curve.times[-1])
+    if end > 0:
+        print_peak(console, f"Largest work up to t = {end:.6g}", jb.max_work(battery, drive, horizon=end, solver=method))
+
+
+def _solver(method: Method, tol: float | None) -> Any:
+    if method == "auto" and tol is not None:
+        raise typer.BadParameter("--tol needs a --solver whose tolerance it is")
+    return solver_named(method.value, tol)
+
+
+def _times(times: str | None, horizon: float | None, points: int, omega: float) -> Any:
+    if times is not None:
+        if horizon is not None:
+            raise typer.BadParameter("--times and --horizon exclude each other")
+        try:
+            return jnp.array([float(part) for part in times.split(",")])
+        except ValueError as error:
+            raise typer.BadParameter(f"--times must be numbers between commas, such as 0,0.1,0.2, but it is {times!r}") from error
+    if points < 1:
+        raise typer.BadParameter(f"--points must be at least 1, but it is {points}")
+    if horizon is not None:
+        check_positive("horizon", horizon, "give the longest charging time")
+    else:
+        horizon = np.pi / abs(omega) if omega else 1.0
+    return jnp.linspace(0.0, horizon, points)
+
+
+def curve_table(curve: jb.ChargingCurve) -> dict[str, np.ndarray]:
+    """A charging curve by columns."""
+    columns = {"time": curve.times, "work": curve.work, "power": curve.power}
+    columns |= {f"magnetization_{axis}": curve.magnetization[:, i] for i, axis in enumerate("xyz")}
+    columns["work_error"] = jnp.full_like(curve.times, curve.info.error)
+    return {name: np.asarray(column) for name, column in columns.items()}
+
+
+def _curve(curve: jb.ChargingCurve, rows: int = 12) -> Table:
+    table = Table(
+        "t (1/B)", "W (B)", "P (B^2)", "mean <Z>", caption=f"{curve.info.method}, error of W <= {float(curve.info.error):.1e} B"
+    )
+    for k in np.unique(np.linspace(0, len(curve.times) - 1, rows).round().astype(int)):
+        values = (curve.times[k], curve.work[k], curve.power[k], curve.magnetization[k, 2])
+        table.add_row(*(f"{round(float(value), 6) + 0.0:.6f}" for value in values))
+    return table

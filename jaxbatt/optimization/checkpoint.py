@@ -1,0 +1,93 @@
+"""Checkpoints: a line of JSON that says which problem it is, then the arrays. A file is either the old one or complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import numpy as np
+
+State = TypeVar("State")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A file that keeps the state of one problem, which is described item by item."""
+
+    path: Path
+    problem: dict[str, str]
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str], problem: dict[str, str]) -> Checkpoint:
+        """The checkpoint at a path, whose directory must be there."""
+        place = Path(path)
+        if not place.parent.is_dir():
+            raise ValueError(f"`checkpoint` must be a file in a directory, but there is no directory {str(place.parent)!r}.")
+        return cls(place, problem)
+
+    def save(self, state: Any) -> None:
+        """Replaces the file in one step."""
+        descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(json.dumps(self.problem).encode() + b"\n")
+                eqx.tree_serialise_leaves(file, state)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def load(self, like: State) -> State:
+        """The saved state, of the structure of ``like``.
+
+        Raises:
+            ValueError: the file is no checkpoint, or one of another problem; the first difference is named.
+        """
+        with self.path.open("rb") as file:
+            try:
+                saved = json.loads(file.readline())
+            except ValueError:
+                saved = None
+            if not isinstance(saved, dict):
+                raise ValueError(f"{self.path} is no checkpoint of jaxbatt; remove it, or name another file.")
+            for name, value in self.problem.items():
+                if saved.get(name) != value:
+                    raise ValueError(
+                        f"{self.path} is the checkpoint of another problem: {name} was {saved.get(name)} there and is {value} "
+                        "here; remove it, or name another file."
+                    )
+            return eqx.tree_deserialise_leaves(file, like)
+
+
+def fingerprint(value: Any) -> str:
+    """What tells values apart: the structure, with small numbers in full and arrays by a digest."""
+    leaves, structure = jax.tree.flatten(value)
+    shown = ", ".join(_shown(leaf) for leaf in leaves)
+    return f"{structure} of {shown}" if len(shown) + len(str(structure)) < 120 else _digest(f"{structure} {shown}")
+
+
+def fingerprint_of_function(function: Any, *arguments: Any) -> str:
+    """A digest of what a function computes."""
+    return _digest(str(jax.make_jaxpr(function)(*arguments)))
+
+
+def _shown(leaf: Any) -> str:
+    array = np.asarray(leaf)
+    if array.size == 1:
+        return repr(array.item())
+    return f"{array.dtype}{array.shape}:{hashlib.sha256(array.tobytes()).hexdigest()[:12]}"
+
+
+def _digest(text: str) -> str:
+    # Addresses in memory differ from process to process.
+    return hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", text).encode()).hexdigest()[:12]

@@ -1,0 +1,209 @@
+"""``optimize``: from a battery and a protocol to the best protocol, or battery, that was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from jaxbatt._types import ScalarLike
+from jaxbatt.battery import Battery
+from jaxbatt.optimization.ascent import Climb, Report, begin, block_of, run
+from jaxbatt.optimization.checkpoint import Checkpoint, fingerprint, fingerprint_of_function
+from jaxbatt.optimization.constant import Constant, best_constant
+from jaxbatt.optimization.objectives import Goal, Objective, Penalty, Task
+from jaxbatt.optimization.optimum import Baseline, Optimum
+from jaxbatt.optimization.setup import (
+    cheapest_solver,
+    check_choices,
+    check_counts,
+    check_room,
+    check_solver,
+    chunk_of,
+    first_duration,
+    full_charges,
+    members_of,
+    space_of,
+)
+from jaxbatt.optimization.space import CouplingChoice, Space, level_bounds
+from jaxbatt.optimization.starts import first_points
+from jaxbatt.protocols import ConstantField, Protocol
+from jaxbatt.solvers import Solver
+
+_RATE = 0.1
+"""First learning rate of the default optimizer, in half widths of the box."""
+
+
+def optimize(
+    battery: Battery | Sequence[Battery],
+    protocol: Protocol,
+    *,
+    objective: Objective = "power",
+    bounds: tuple[Any, Any] | None = None,
+    energy: ScalarLike | None = None,
+    free_duration: bool = True,
+    duration: ScalarLike | None = None,
+    target: float = 0.99,
+    couplings: CouplingChoice = "given",
+    penalty: Penalty | None = None,
+    ensemble: Literal["mean", "worst"] = "mean",
+    optimizer: optax.GradientTransformation | optax.GradientTransformationExtraArgs | None = None,
+    starts: int = 8,
+    steps: int = 300,
+    patience: int = 100,
+    key: Array | None = None,
+    solver: Solver | None = None,
+    callback: Callable[[Report], Any] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Optimum:
+    """Finds the field u(t), lowest <= u <= highest, that charges best; with it the duration, or the couplings.
+
+    Many starts follow the gradient at once, back into the bounds after each step. The best constant field and the
+    sign-switching field are among them, so the result is never worse than either.
+
+    Args:
+        battery: a battery, or several of one structure: an ensemble that the same protocol must charge.
+        protocol: a ``ConstantField``, ``PiecewiseField`` or ``FourierField`` for the shape of the field, uniform or for each
+            spin. Its values are one of the starts unless all are zero.
+        objective: "power" W(T) / T; "work" W(T) at the fixed duration; "time", the least T with W(T) >= ``target`` times the
+            work of all spins up; or a function of an :class:`End` that is made as large as can be.
+        bounds: (lowest, highest) field, numbers or arrays that fit the levels: (N,) or (K, N). Equal bounds hold a value.
+        energy: most pulse energy int sum_i u_i^2 dt, summed over all spins; the bounds must contain 0.
+        free_duration: whether the duration is free, within a factor of 16 of the first guess; "work" always holds it.
+        duration: the duration, or the first guess of a free one; by default that of the protocol, and for "power" the time
+            that is best under the strongest constant field.
+        target: fraction of the full charge, for "time".
+        couplings: "given", or free at the given sum of g_ij^2: "nonnegative" or "signed".
+        penalty: weights of smoothness, variance of the stored energy, and pulse energy.
+        ensemble: "mean" or "worst" over the batteries.
+        optimizer: any optax optimizer; it sees the field in units in which the bounds are -1 and 1, and log T. By default
+            Adam with a rate that falls to zero.
+        starts: number of starts. The constant field is the first; from 2 on the switching field is among them, of a
+            FourierField the series nearest to it.
+        steps: most steps.
+        patience: stop where no start gained more than 1e-6 of its value in so many steps.
+        key: seed of the random starts, ``jax.random.key(0)`` by default.
+        solver: as in ``charge``; by default the cheapest that applies.
+        callback: called with a :class:`Report` after each block of 10 steps; the search stops where it returns True.
+        checkpoint: file that is written after each block, and resumed from where it is there: the result is the same to the
+            last bit.
+
+    Returns:
+        An :class:`Optimum`.
+
+    Raises:
+        ValueError: no bounds (any power is reached with a strong enough field), or others that do not fit; a protocol, solver
+            or checkpoint that does not apply.
+
+    Example:
+        >>> battery = SpinBattery(1.0, power_law(6, 3.0, 0.0))
+        >>> best = optimize(battery, PiecewiseField(jnp.zeros(24), 1.0), bounds=(-4.0, 4.0))
+        >>> round(float(best.gain), 1)
+        1.4
+    """
+    batteries = members_of(battery)
+    check_choices(batteries, protocol, objective, bounds, target, couplings, ensemble)
+    check_counts(starts=starts, steps=steps, patience=patience)
+    levels = level_bounds(bounds, protocol, batteries[0].n_spins)
+    check_room(levels, energy)
+    solver = solver if solver is not None else cheapest_solver(batteries, protocol, couplings)
+    free = free_duration and objective != "work"
+    scale = first_duration(batteries[0], protocol, levels, duration, free and objective == "power", solver)
+    space = space_of(batteries[0], protocol, levels, scale, free, energy, couplings)
+    full = full_charges(batteries, objective)
+    goal = Goal(objective, float(target), full, penalty or Penalty(), ensemble == "worst", scale)
+    task = Task(space, batteries, goal, solver)
+    check_solver(task)
+    optimizer = optimizer if optimizer is not None else optax.adam(optax.cosine_decay_schedule(_RATE, steps))
+    key = key if key is not None else jax.random.key(0)
+    chunk = chunk_of(starts, batteries, protocol, solver)
+
+    store = None
+    if checkpoint is not None:
+        store = Checkpoint.at(checkpoint, _fingerprints(task, optimizer, starts, steps, key))
+    if store is not None and store.path.exists():
+        constant, climb = store.load(jax.eval_shape(lambda: _blank(space, optimizer, starts, steps)))
+    else:
+        constant = best_constant(task)
+        climb = begin(first_points(task, protocol, constant, starts, chunk, key), optimizer, steps)
+    save = None if store is None else lambda climb: store.save((constant, climb))
+    climb, reason = run(climb, block_of(task, optimizer, chunk), goal, patience, callback, save)
+    return _optimum(task, climb, constant, reason)
+
+
+def _blank(space: Space, optimizer: optax.GradientTransformation, starts: int, steps: int) -> tuple[Constant, Climb]:
+    """What a checkpoint holds, for its structure."""
+    zero = jnp.zeros(())
+    pairs = None if space.strength is None else jnp.ones(space.n_spins * (space.n_spins - 1) // 2)
+    point = space.point(jnp.asarray(space.low), space.scale, pairs)
+    points = jax.tree.map(lambda x: jnp.broadcast_to(x, (starts, *x.shape)), point)
+    return Constant(jnp.zeros(space.low.shape[1:]), zero, zero, zero), begin(points, optimizer, steps)
+
+
+def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: int, steps: int, key: Array) -> dict[str, str]:
+    """Everything that decides the result, by name."""
+    space, goal = task.space, task.goal
+    one = jax.tree.map(lambda x: x[0], _blank(space, optimizer, 1, 1)[1].points)
+    objective = str(goal.objective)
+    if callable(goal.objective):
+        ends = jax.eval_shape(lambda: jax.tree.map(lambda x: x[0], task.ends(one)[0]))
+        objective = fingerprint_of_function(goal.objective, ends)
+    state = optimizer.init(one)
+    return {
+        "jaxbatt": fingerprint((jnp.zeros(()).dtype.name,)),
+        "battery": fingerprint(task.batteries),
+        "protocol": fingerprint(space.template),
+        "objective": objective,
+        "target": str(goal.target),
+        "penalty": str(goal.penalty),
+        "ensemble": "worst" if goal.worst else "mean",
+        "bounds": fingerprint((space.low, space.high)),
+        "duration": f"{space.scale!r} within a factor of {space.widest}",
+        "energy": str(space.energy),
+        "couplings": f"{space.strength} {'signed' if space.signed else 'nonnegative'}",
+        "solver": str(task.solver),
+        "optimizer": fingerprint_of_function(
+            lambda s, p: optax.with_extra_args_support(optimizer).update(
+                p, s, p, value=jnp.zeros(()), grad=p, value_fn=lambda q: jnp.sum(q.field)
+            ),
+            state,
+            one,
+        ),
+        "starts": str(starts),
+        "steps": str(steps),
+        "key": fingerprint(jax.random.key_data(key)),
+    }
+
+
+def _optimum(task: Task, climb: Climb, constant: Constant, reason: str) -> Optimum:
+    """The best point of all starts, evaluated once more where errors can be raised."""
+    start = int(np.argmax(np.where(np.isnan(climb.top), -np.inf, climb.top)))
+    point = jax.tree.map(lambda x: x[start], climb.best)
+    protocol, time = task.space.protocol(point), task.space.time(point)
+    ends, variances = task.measured(point)
+    if not np.isfinite(climb.top[start]):
+        raise ValueError(f"the gradient is not finite at any start with {task.solver}; take another solver.")
+    score = task.goal.judge(ends, variances, task.goal.penalty.of_field(protocol, time, task.space.n_spins)).score
+    designed = tuple(task.space.battery(point, battery) for battery in task.batteries)
+    baseline = ConstantField(constant.level, task.space.template.axis)
+    return Optimum(
+        protocol=protocol,
+        battery=designed if len(designed) > 1 else designed[0],
+        value=jnp.asarray(task.goal.value(score)),
+        time=time,
+        work=task.goal.reduce(ends.work),
+        power=task.goal.reduce(ends.power),
+        history=task.goal.value(climb.scores[: int(climb.step)]),
+        constant=Baseline(
+            baseline, jnp.asarray(task.goal.value(constant.score)), constant.time, constant.work, constant.work / constant.time
+        ),
+        objective=task.goal.objective if isinstance(task.goal.objective, str) else "function",
+        start=start,
+        reason=reason,
+    )

@@ -1,0 +1,110 @@
+"""Where the search begins: the best constant field, the sign-switching field, the protocol as given, and random fields."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxbatt._types import Amplitudes, Scalar
+from jaxbatt.battery import Battery
+from jaxbatt.charging import charge
+from jaxbatt.optimization.constant import Constant
+from jaxbatt.optimization.objectives import Task, over_members
+from jaxbatt.optimization.setup import pairs_of
+from jaxbatt.optimization.space import Point, Space
+from jaxbatt.protocols import PiecewiseField, Protocol
+
+_SIGN_TIMES = (1 / 4, 4.0, 8)
+"""Durations that the sign-switching field is tried with, relative to the scale: from, to, and how many."""
+
+
+def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int, chunk: int, key: Array) -> Point:
+    """(starts, ...) the constant field, the sign-switching field, the protocol as given unless it is zero, then random ones."""
+    space = task.space
+    pairs = None
+    if space.strength is not None:
+        given = pairs_of(task.batteries[0])
+        pairs = jnp.asarray(given / np.sqrt(np.mean(given**2)))
+    points = [space.point(constant.level, constant.time, pairs)]
+    switching = sign_point(task, pairs, chunk) if starts > 1 else None
+    if switching is not None:
+        points.append(switching)
+    if np.any(np.asarray(protocol.levels) != 0):
+        end = float(protocol.edges[-1])
+        points.append(space.point(protocol.levels, end if np.isfinite(end) else constant.time, pairs))
+    # The random ones are about as long as the constant or the switching field: a good field that switches may take longer.
+    guesses = jnp.stack([space.time(point) for point in points[:2]])
+    draw = jax.jit(lambda k, time: random_point(k, space, time, pairs))
+    points += [draw(jax.random.fold_in(key, i), guesses[i % len(guesses)]) for i in range(len(points), starts)]
+    return jax.tree.map(lambda *x: jnp.stack(x), *points[:starts])
+
+
+def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point | None:
+    """The field u = u_max sign(dW/dt per u): each piece is chosen by the state at its beginning; the best of several durations.
+
+    A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at -2 B u sum <X_i>;
+    one along z leaves it alone. None where the protocol cannot switch.
+    """
+    space, axis = task.space, task.space.template.axis
+    pieces = len(space.low)
+    if pieces == 1 or axis == "z":
+        return None
+    component, direction = (1, 1) if axis == "x" else (0, -1)
+    largest = np.where(np.abs(space.high) >= np.abs(space.low), space.high, space.low)
+
+    def slope(levels: Amplitudes, time: Scalar, now: Scalar) -> Scalar:
+        def member(battery: Battery) -> Scalar:
+            curve = charge(battery, PiecewiseField(levels, time, axis), now[None], solver=task.solver)
+            return direction * curve.magnetization[-1, component]
+
+        return jnp.mean(over_members(member, task.batteries))
+
+    def feedback(time: Scalar) -> Amplitudes:
+        def piece(k: Array, levels: Amplitudes) -> Amplitudes:
+            rate = slope(levels, time, time * k / pieces)
+            level = jnp.where(rate > 0, jnp.asarray(space.high)[k], jnp.asarray(space.low)[k])
+            return levels.at[k].set(jnp.where(jnp.abs(rate) < 1e-9, jnp.asarray(largest)[k], level))
+
+        return jax.lax.fori_loop(0, pieces, piece, jnp.zeros(space.low.shape))
+
+    times = jnp.asarray(space.scale * (np.ones(1) if space.widest == 1 else np.geomspace(*_SIGN_TIMES)))
+
+    def candidate(time: Scalar) -> tuple[Point, Scalar]:
+        point = space.point(feedback(time), time, couplings)
+        return point, task.judge(point).score
+
+    together = max(d for d in (1, 2, 4, 8) if d <= min(chunk, len(times)))
+    points, scores = jax.jit(lambda t: jax.lax.map(candidate, t, batch_size=together))(times)
+    best = int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
+    return jax.tree.map(lambda x: x[best], points)
+
+
+def random_point(key: Array, space: Space, time: Scalar, couplings: Array | None) -> Point:
+    """A field of a few random switches or of a few slow waves, alike on all spins or not, at about the given time."""
+    kinds, switches, waves, times, pairs = jax.random.split(key, 5)
+    bang, alike = jax.random.bernoulli(kinds, 0.5, (2,))
+    shape = space.low.shape
+    s = (jnp.arange(shape[0]) + 0.5).reshape(-1, *[1] * (len(shape) - 1)) / shape[0]
+
+    def telegraph(key: Array) -> Amplitudes:
+        first, places = jax.random.split(key)
+        flips = jnp.sum(s > jax.random.uniform(places, (3, 1, *shape[1:])), axis=0)
+        return jax.random.rademacher(first, shape[1:], float) * (-1.0) ** flips
+
+    def slow(key: Array) -> Amplitudes:
+        size, phase = jax.random.normal(key, (2, 4, 1, *shape[1:]))
+        order = jnp.arange(4).reshape(-1, *[1] * len(shape))
+        return jnp.clip(jnp.sum(1.5 * size / (1 + order) * jnp.cos(jnp.pi * order * s + 2 * jnp.pi * phase), axis=0), -1, 1)
+
+    # A constant field has nothing to switch, and does not move where it is zero.
+    several = shape[0] > 1
+    pattern = jnp.where(bang, telegraph(switches), slow(waves)) if several else jax.random.uniform(waves, shape, minval=-1)
+    if len(shape) == 2:
+        pattern = jnp.where(alike, pattern[:, :1], pattern)
+    spread = np.log(2.0) * jax.random.uniform(times, (), minval=-1, maxval=1)
+    if couplings is not None:
+        couplings = jax.random.normal(pairs, couplings.shape)
+        couplings = couplings if space.signed else jnp.abs(couplings)
+    return space.point(space.middle + space.half * pattern, time * jnp.exp(spread), couplings)

@@ -1,0 +1,67 @@
+"""How a maximum over time moves with the numbers of the problem: the envelope theorem and the implicit function theorem.
+
+With F(T, theta) = T**2 dP/dT = W' T - W (of the power) or W' (of the work), an inner maximum has F = 0, so that
+dT/dtheta = -(dF/dtheta) / (dF/dT), while dP/dtheta is that at fixed T. A maximum where the search ends, or where the
+field jumps, moves with that time.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxbatt._types import Scalar
+from jaxbatt.maxima import Found, Objective
+from jaxbatt.solvers import Evolution
+
+_PHASE = 0.1
+"""Half length of a stencil times the bandwidth of W(t): seven points then give W' to about 1e-9 of bandwidth times W."""
+_POINTS = -np.cos(np.pi * np.arange(7) / 6)
+_POWERS = np.linalg.inv(np.vander(_POINTS, increasing=True))
+"""From values at the points to the coefficients of their polynomial."""
+
+
+def differentiable_maximum(evolution: Evolution, objective: Objective, horizon: Scalar, found: Found) -> Found:
+    """The maximum that was found, as a differentiable function of the evolution and the horizon.
+
+    A maximum of the power at T = 0 is the slope W'(0). The time has derivative 0 where nothing fixes it (W = 0 throughout).
+    """
+    at = jax.lax.stop_gradient(found.time)
+    edge, bound = _bound(evolution, horizon, at)
+    fixed = jnp.where(bound, edge, at)
+    work = evolution.curve(fixed[None])[1].work[0]
+    rate, curvature = _local(evolution, at)
+    if objective == "power":
+        # A branch that is not taken costs nothing: most often one time is enough for the derivative of the power.
+        value = jax.lax.cond(at > 0, lambda: work / jnp.where(at > 0, fixed, 1), lambda: _local(evolution, at)[0])
+        slope, change = rate * at - work, curvature * at
+    else:
+        value, slope, change = work, rate, curvature
+    change = jax.lax.stop_gradient(change)
+    moves = (at > 0) & ~bound & (change != 0)
+    step = jnp.where(moves, -slope / jnp.where(moves, change, 1), 0)
+    step = step - jax.lax.stop_gradient(step)
+    return Found(value, fixed + step, work + jax.lax.stop_gradient(rate) * step)
+
+
+def _bound(evolution: Evolution, horizon: Scalar, at: Scalar) -> tuple[Scalar, Array]:
+    """The end of the search or of a piece at which the maximum lies, and whether it does."""
+    ends = jnp.append(evolution.edges, jnp.minimum(horizon, evolution.edges[-1]))
+    near = jnp.abs(ends - at) <= 64 * jnp.finfo(at.dtype).eps * at
+    return ends[jnp.argmax(near)], near.any()
+
+
+def _local(evolution: Evolution, at: Scalar) -> tuple[Scalar, Scalar]:
+    """W' and W'' at a time, from points about it that all lie in one piece of the protocol."""
+    still = jax.lax.stop_gradient(evolution)
+    edges = still.edges
+    piece = jnp.searchsorted(edges, at, side="left").clip(max=len(edges) - 1)
+    start = jnp.where(piece == 0, 0, edges[piece - 1])
+    length = jnp.minimum(_PHASE / still.limits().bandwidth, (edges[piece] - start) / 2)
+    center = jnp.clip(at, start + length, edges[piece] - length)
+    work = evolution.curve(jnp.clip(center + length * _POINTS, start, edges[piece]))[1].work
+    coefficients, x, k = jnp.asarray(_POWERS) @ work, (at - center) / length, np.arange(1, len(_POINTS))
+    first = coefficients[1:] * k
+    return first @ x ** (k - 1) / length, (first[1:] * k[:-1]) @ x ** (k[:-1] - 1) / length**2

@@ -1,0 +1,274 @@
+"""Derivatives of a stepped evolution with a fixed number of state vectors, whatever its length.
+
+The work is a function of the states at the output times. Their cotangents are carried back in time together with the state
+itself, which is undone by unitarity, segment after segment. On a segment [t', t] both are known at t; with the state at the
+middle as anchor, the derivative of all that the state went through is that of a Chebyshev series at times of either sign:
+the cotangents of the outputs at theirs, that of t at its end, and that of t', with the opposite sign, at its beginning.
+The first segment has the initial state as its anchor, and remains in real arithmetic where that is real.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxbatt._types import Amplitudes, Rows, Scalar, Times
+from jaxbatt.hamiltonian import times_i
+from jaxbatt.propagators import States
+from jaxbatt.propagators.adjoint import gather_back, pull_states
+from jaxbatt.propagators.chebyshev import largest_of_batch, longest, series
+from jaxbatt.solvers._base import Record
+from jaxbatt.solvers._system import System, two_rows
+
+OUTPUTS = 8
+"""Output times in one segment; each holds one more state."""
+
+
+class Derivatives(NamedTuple):
+    """With respect to the numbers of the system, the field on each piece, the ends of the pieces, and the output times."""
+
+    system: Any
+    levels: Amplitudes
+    edges: Float[Array, " k"]
+    times: Times
+
+
+class Sweep(NamedTuple):
+    """What the way back needs and does not change: the problem, and the outputs that matter, the earliest first."""
+
+    system: System
+    levels: Amplitudes
+    edges: Float[Array, " k"]
+    rate: Scalar
+    times: Times
+    order: Int[Array, " t"]
+    cotangents: Record
+
+
+class _Point(NamedTuple):
+    """On the way back: the state and its cotangent at a time, the number of outputs before, derivatives so far.
+
+    ``entered`` says that the time is the end of the piece, reached from the next one.
+    """
+
+    time: Scalar
+    piece: Int[Array, ""]
+    entered: Bool[Array, ""]
+    rows: Rows
+    cotangent: Rows
+    outputs: Int[Array, ""]
+    derivatives: Derivatives
+
+
+class _Outputs(NamedTuple):
+    """Outputs of one segment: offsets from its anchor, cotangents of their records; zero where there is none."""
+
+    positions: Int[Array, " m"]
+    mine: Bool[Array, " m"]
+    times: Float[Array, " m"]
+    cotangents: Record
+
+
+class Opening(NamedTuple):
+    """The first segment, as the way forward left it.
+
+    Attributes:
+        time: where it ends.
+        outputs: number of outputs in it.
+        states: (2, M + 1, d) the states there, and at its end.
+        top: the last two vectors of its recurrence.
+        pairs: number of pairs of terms.
+    """
+
+    time: Scalar
+    outputs: Int[Array, ""]
+    states: States
+    top: tuple[Rows, Rows]
+    pairs: Int[Array, ""]
+
+
+def sweep_back(
+    system: System,
+    levels: Amplitudes,
+    edges: Float[Array, " k"],
+    tol: float,
+    times: Times,
+    cotangents: Record,
+    last: Rows,
+    opening: Opening,
+) -> Derivatives:
+    """Derivatives of sum(cotangents * record), given the state at the last of the times.
+
+    Args:
+        system: the battery in the space of its solver.
+        levels: (K,) or (K, N) field on each piece.
+        edges: (K,) ends of the pieces.
+        tol: error allowed to the states on the way back.
+        times: (T,) output times.
+        cotangents: of the work (T,) and of the magnetization (T, 3).
+        last: (2, d) the state at times[-1].
+        opening: the first segment.
+    """
+    cotangents = jax.tree.map(lambda x: x.astype(last.dtype), cotangents)
+    matters = (cotangents.work != 0) | jnp.any(cotangents.magnetization != 0, axis=1)
+    order = jnp.argsort(~matters, stable=True)
+    rate = jnp.asarray(tol, last.dtype) / 2 / jnp.maximum(times[-1].astype(last.dtype), jnp.finfo(last.dtype).tiny ** 0.5)
+    sorted_times = jnp.where(jnp.sort(~matters), jnp.inf, times[order])
+    sweep = Sweep(system, levels, edges, rate, sorted_times, order, jax.tree.map(lambda x: x[order], cotangents))
+
+    width = opening.states.shape[1] - 1
+    in_first = jnp.sum(matters & (jnp.arange(len(times)) < opening.outputs))
+    zeros = Derivatives(*(jax.tree.map(_zeros, x) for x in (system, levels, edges, times)))
+    piece = jnp.searchsorted(edges, times[-1], side="left").clip(max=len(levels) - 1)
+    start = _Point(times[-1], piece, jnp.zeros((), bool), two_rows(last), jnp.zeros_like(two_rows(last)), matters.sum(), zeros)
+
+    def unfinished(at: _Point) -> Array:
+        return (at.time > opening.time) | (at.outputs > in_first)
+
+    at = jax.lax.while_loop(unfinished, lambda at: _segment(sweep, at, opening.time, in_first, width), start)
+    first = Record(*(x[:width] for x in cotangents))
+    mine = jnp.arange(width) < opening.outputs
+    first = Record(jnp.where(mine, first.work, 0), jnp.where(mine[:, None], first.magnetization, 0))
+    return _first_segment(sweep, at, opening, _Outputs(jnp.arange(width), mine, times[:width], first))
+
+
+def _zeros(x: Any) -> Any:
+    return jnp.zeros_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+
+
+def _level(sweep: Sweep, piece: Int[Array, ""]) -> Float[Array, "*n"]:
+    return sweep.levels[0] if len(sweep.levels) == 1 else sweep.levels[piece]
+
+
+def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], width: int) -> _Point:
+    """From ``at`` back to the beginning of its piece, of the longest series, or of one set of outputs."""
+    level = _level(sweep, at.piece)
+    operator = sweep.system.generator(level)
+    center, radius = operator.bounds()
+    piece_start = jnp.where(at.piece == 0, 0, sweep.edges[at.piece - 1])
+    first = jnp.maximum(at.outputs - width, in_first)
+    previous = jnp.where(first > in_first, sweep.times[first - 1], 0)
+    begin = jnp.maximum(jnp.maximum(piece_start, stop), jnp.maximum(at.time - longest(radius), previous))
+    half = ((at.time - begin) / 2).astype(radius.dtype)
+    outputs = _outputs(sweep, first, at.outputs, begin, width)
+
+    to_anchor = series(center, radius, -half[None], half, sweep.rate)
+    anchor = to_anchor.states(operator.apply, at.rows)[0][:, 0]
+    offsets = jnp.where(outputs.mine, outputs.times - begin, 0).astype(half.dtype) - half
+    terms = series(center, radius, jnp.concatenate([offsets, half[None], -half[None]]), half, sweep.rate)
+    states, top = terms.states(operator.apply, anchor)
+    before = states[:, -1]
+    states, derivatives = _cotangent_states(sweep, operator, states[:, :-2], outputs, at.derivatives)
+    distances = series(center, radius, jnp.append(offsets + half, 2 * half), 2 * half, sweep.rate)
+    carried = gather_back(operator.apply, distances, jnp.concatenate([states, at.cotangent[:, None]], axis=1))
+    sources = jnp.concatenate([states, at.cotangent[:, None], -carried[:, None]], axis=1)
+    pulled, _ = pull_states(operator, terms, top, sources)
+
+    derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
+    leaves = (begin <= piece_start) & (at.piece > 0)
+    if len(sweep.levels) > 1:
+        ends = jnp.where(at.entered, _rate(operator, at.rows, at.cotangent), 0)
+        starts = jnp.where(leaves, _rate(operator, before, carried), 0)
+        edges = derivatives.edges.at[at.piece].add(ends).at[at.piece - 1].add(-starts)
+        derivatives = derivatives._replace(edges=edges)
+    return _Point(begin, at.piece - leaves, leaves, before, carried, at.outputs - outputs.mine.sum(), derivatives)
+
+
+def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: _Outputs) -> Derivatives:
+    """From ``at`` back to t = 0."""
+    operator = sweep.system.generator(sweep.levels[0])
+    center, radius = sweep.system.stretch(sweep.levels[0]).operator.bounds()
+    rows = sweep.system.initial_rows()
+    length = at.time.astype(radius.dtype)
+    offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)
+    terms = series(center, radius, jnp.append(offsets, length), length, sweep.rate)._replace(
+        pairs=largest_of_batch(opening.pairs)
+    )
+    cotangents, derivatives = _cotangent_states(sweep, operator, opening.states[:, :-1], outputs, at.derivatives)
+    carried = _turned(at.cotangent, at.rows, opening.states[:, -1])
+    sources = jnp.concatenate([cotangents, carried[:, None]], axis=1)
+    pulled, start = pull_states(operator, terms, opening.top, sources)
+    if len(sweep.levels) > 1:
+        ends = jnp.where(at.entered, _rate(operator, at.rows, at.cotangent), 0)
+        derivatives = derivatives._replace(edges=derivatives.edges.at[0].add(ends))
+    derivatives = _add_generator(sweep, jnp.zeros((), int), pulled, derivatives)
+
+    # W(t) = <H_0>_t - <H_0>_0, and the initial state may be differentiated, too.
+    energy = sweep.system.energy()
+    weight = -sweep.cotangents.work.sum()
+    initial = two_rows(rows)
+    product, _, from_energy = energy.paired(initial, weight * initial)
+    start = start + (2 * weight * product)[: len(rows)]
+    from_energy = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
+    from_start = jax.vjp(lambda system: system.initial_rows(), sweep.system)[1](start)[0]
+    system = jax.tree.map(_add, derivatives.system, from_energy, from_start)
+    return derivatives._replace(system=system)
+
+
+def _outputs(sweep: Sweep, first: Int[Array, ""], stop: Int[Array, ""], begin: Scalar, width: int) -> _Outputs:
+    """The outputs first, ..., stop - 1 that do not lie before ``begin``."""
+    index = first + jnp.arange(width)
+    safe = jnp.minimum(index, len(sweep.times) - 1)
+    times = sweep.times[safe]
+    mine = (index < stop) & (times >= begin)
+    cotangents = Record(
+        jnp.where(mine, sweep.cotangents.work[safe], 0), jnp.where(mine[:, None], sweep.cotangents.magnetization[safe], 0)
+    )
+    return _Outputs(sweep.order[safe], mine, times, cotangents)
+
+
+def _cotangent_states(
+    sweep: Sweep, operator: Any, states: Float[Array, "2 m d"], outputs: _Outputs, derivatives: Derivatives
+) -> tuple[Float[Array, "2 m d"], Derivatives]:
+    """Puts in place of each state the cotangent that its record gives it; adds what H_0 and the times gain from it."""
+    energy = sweep.system.energy()
+    nothing = jax.tree.map(jnp.zeros_like, energy)
+
+    def one(m: Int[Array, ""], carry: tuple[Array, Any, Times]) -> tuple[Array, Any, Times]:
+        states, from_energy, times = carry
+        rows = states[:, m]
+        work, magnetization = outputs.cotangents.work[m], outputs.cotangents.magnetization[m]
+        product, _, pulled = energy.paired(rows, rows)
+        cotangent = 2 * work * product
+        cotangent = cotangent + jax.lax.cond(
+            jnp.any(magnetization != 0),
+            lambda: jax.vjp(sweep.system.magnetization, rows)[1](magnetization)[0],
+            lambda: jnp.zeros_like(rows),
+        )
+        change = jnp.where(outputs.mine[m], _rate(operator, rows, cotangent), 0).astype(times.dtype)
+        from_energy = jax.tree.map(lambda total, x: total + work * x, from_energy, pulled)
+        return states.at[:, m].set(cotangent), from_energy, times.at[outputs.positions[m]].add(change)
+
+    states, from_energy, times = jax.lax.fori_loop(0, states.shape[1], one, (states, nothing, derivatives.times))
+    pulled = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
+    system = jax.tree.map(_add, derivatives.system, pulled)
+    return states, derivatives._replace(system=system, times=times)
+
+
+def _add_generator(sweep: Sweep, piece: Int[Array, ""], pulled: Any, derivatives: Derivatives) -> Derivatives:
+    """From the numbers of the operator to those of the battery and the field."""
+    back = jax.vjp(lambda system, level: system.generator(level), sweep.system, _level(sweep, piece))[1]
+    from_system, from_level = back(pulled)
+    system = jax.tree.map(_add, derivatives.system, from_system)
+    return derivatives._replace(system=system, levels=derivatives.levels.at[piece].add(from_level))
+
+
+def _add(*parts: Any) -> Any:
+    return sum(parts[1:], parts[0]) if jnp.issubdtype(parts[0].dtype, jnp.inexact) else parts[0]
+
+
+def _turned(cotangent: Rows, before: Rows, after: Rows) -> Rows:
+    """The cotangent of ``before`` as that of ``after``, the same state but for the global phase that every series leaves out."""
+    cosine = jnp.sum(before * after)
+    sine = jnp.sum(before[0] * after[1] - before[1] * after[0])
+    size = jnp.hypot(cosine, sine)
+    return (cosine * cotangent + sine * times_i(cotangent)) / size
+
+
+def _rate(operator: Any, rows: Rows, cotangent: Rows) -> Scalar:
+    """Re <cotangent| -i H psi>, how fast the result changes if the state is evolved for longer."""
+    product = operator.apply(rows)
+    return jnp.sum(cotangent[0] * product[1] - cotangent[1] * product[0])

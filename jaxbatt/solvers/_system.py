@@ -1,0 +1,82 @@
+"""A battery in the space that a stepping solver works in: the Dicke ladder, or all basis states."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple, Protocol
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxbatt._types import Rows, Scalar
+from jaxbatt.hamiltonian import Bounds
+
+
+class Generator(Protocol):
+    """A Hermitian operator as far as stepping and its derivative need it."""
+
+    def apply(self, rows: Rows) -> Rows:
+        """H on real rows."""
+        ...
+
+    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Any]:
+        """H v, H w, and the derivative of <w|H v> with respect to the numbers of the operator, a pytree like it."""
+        ...
+
+    def bounds(self) -> Bounds:
+        """Encloses the spectrum of H."""
+        ...
+
+
+class Measured(Protocol):
+    """H_0 - H as far as stepping needs it."""
+
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
+        """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
+        ...
+
+    def bounds(self) -> Bounds:
+        """Encloses the spectrum of H_0 - H."""
+        ...
+
+
+class Stretch(NamedTuple):
+    """While the field is constant: what drives the state, and what is measured."""
+
+    operator: Generator
+    gain: Measured
+
+
+class System(eqx.Module):
+    """A battery in the space that its solver works in."""
+
+    @abc.abstractmethod
+    def initial_rows(self) -> Rows:
+        """The initial state: (1, d) where state and Hamiltonian are real, else (2, d)."""
+
+    @abc.abstractmethod
+    def stretch(self, level: Float[Array, "*n"]) -> Stretch:
+        """The Hamiltonian at one value of the field."""
+
+    @abc.abstractmethod
+    def generator(self, level: Float[Array, "*n"]) -> Generator:
+        """The same Hamiltonian, placed so that its derivative costs little."""
+
+    @abc.abstractmethod
+    def energy(self) -> Generator:
+        """H_0."""
+
+    @abc.abstractmethod
+    def magnetization(self, rows: Rows) -> Float[Array, 3]:
+        """The mean of <X_i>, <Y_i>, <Z_i> in a state (2, d)."""
+
+    def energy_bounds(self) -> tuple[Bounds, Scalar]:
+        """Encloses the spectrum of H_0, and its initial expectation value."""
+        energy, rows = self.energy(), two_rows(self.initial_rows())
+        return energy.bounds(), jnp.sum(rows * energy.apply(rows))
+
+
+def two_rows(rows: Rows) -> Rows:
+    """The state as (Re psi, Im psi)."""
+    return rows if rows.shape[0] == 2 else jnp.concatenate([rows, jnp.zeros_like(rows)])

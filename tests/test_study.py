@@ -1,0 +1,191 @@
+"""Study files: what a file stands for, and one sentence for each mistake."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+import jaxbatt as jb
+from jaxbatt.study import METHODS, parse_study, read_study, solver_named
+
+GOOD = {
+    "battery": {"n": 3},
+    "protocol": {"kind": "piecewise", "pieces": 4},
+    "optimize": {"bounds": [-4, 4]},
+}
+
+
+def study(**tables):
+    """The good study with some tables replaced."""
+    return parse_study(GOOD | tables)
+
+
+def test_defaults():
+    plan = study()
+    assert jax.tree.all(jax.tree.map(np.array_equal, plan.batteries, (jb.SpinBattery(1.0, jb.power_law(3, 1.0, 1.0)),)))
+    assert isinstance(plan.protocol, jb.PiecewiseField)
+    assert plan.protocol.levels.shape == (4,)
+    assert plan.solver is None
+    assert plan.points == 201
+    assert plan.options["objective"] == "power"
+    assert [float(side) for side in plan.options["bounds"]] == [-4.0, 4.0]
+    assert plan.options["penalty"] == jb.Penalty()
+    assert plan.options["ensemble"] == "mean"
+    assert "duration" not in plan.options
+
+
+def test_every_key_reaches_its_object(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text("""
+[battery]
+n = 2
+couplings = [[0, 2], [2, 0]]
+g = 0.5
+field = [1.0, 1.5]
+anisotropy = [0.1, 0.2, 0.9]
+initial_state = "up"
+field_while_charging = true
+interactions_while_charging = false
+[ensemble]
+members = 3
+disorder = 0.2
+seed = 5
+over = "worst"
+[protocol]
+kind = "fourier"
+axis = "y"
+per_spin = true
+order = 2
+samples = 9
+duration = 1.5
+[solver]
+kind = "krylov"
+tol = 1e-8
+[optimize]
+objective = "time"
+bounds = [[-1, 0], [1.0, 0]]
+energy = 3
+free_duration = false
+target = 0.9
+couplings = "given"
+starts = 5
+steps = 17
+patience = 7
+rate = 0.2
+seed = 11
+[optimize.penalty]
+smoothness = 0.1
+variance = 0.2
+energy = 0.3
+[output]
+points = 21
+""")
+    plan = read_study(path)
+    first = plan.batteries[0]
+    assert len(plan.batteries) == 3
+    assert first.start == "up"
+    assert first.field_while_charging
+    assert not first.interactions_while_charging
+    assert first.field.tolist() == [1.0, 1.5]
+    assert first.anisotropy.tolist() == [0.1, 0.2, 0.9]
+    strengths = [float(battery.couplings[0, 1]) for battery in plan.batteries]
+    assert len(set(strengths)) == 3
+    assert np.all(np.abs(np.subtract(strengths, 1.0)) < 1.0)
+    assert all(battery.couplings[0, 1] == battery.couplings[1, 0] for battery in plan.batteries)
+    assert plan.protocol.cosines.shape == (3, 2)
+    assert plan.protocol.sines.shape == (2, 2)
+    assert (plan.protocol.samples, plan.protocol.axis, float(plan.protocol.duration)) == (9, "y", 1.5)
+    assert plan.solver == jb.StateVector(jb.Krylov(tol=1e-8))
+    assert [side.tolist() for side in plan.options["bounds"]] == [[-1.0, 0.0], [1.0, 0.0]]
+    assert plan.options["penalty"] == jb.Penalty(smoothness=0.1, variance=0.2, energy=0.3)
+    expected = {"objective": "time", "energy": 3, "free_duration": False, "target": 0.9, "starts": 5, "steps": 17, "patience": 7}
+    assert expected.items() <= plan.options.items()
+    assert plan.options["ensemble"] == "worst"
+    assert jax.random.key_data(plan.options["key"]).tolist() == jax.random.key_data(jax.random.key(11)).tolist()
+    assert plan.points == 21
+
+
+def test_couplings_by_name_and_the_duration_of_a_constant_field():
+    chain = study(battery={"n": 4, "couplings": "nearest_neighbor", "g": 0.5}).batteries[0]
+    np.testing.assert_array_equal(chain.couplings, jb.nearest_neighbor(4, 0.5))
+    dense = study(battery={"n": 4, "p": 0.0, "initial_state": "down"}).batteries[0]
+    np.testing.assert_array_equal(dense.couplings, jb.power_law(4, 1.0, 0.0))
+    assert study(protocol={"kind": "constant", "duration": 2}).options["duration"] == 2
+
+
+def test_every_solver_by_name():
+    kinds = {name: type(solver_named(name)).__name__ for name in METHODS}
+    assert kinds == {
+        "auto": "NoneType",
+        "chebyshev": "StateVector",
+        "krylov": "StateVector",
+        "taylor": "StateVector",
+        "spectral": "Spectral",
+        "collective": "Collective",
+        "mean-field": "MeanField",
+    }
+    assert solver_named("mean-field", 1e-6).tol == 1e-6
+
+
+REFUSALS = [
+    ({"battery": {"n": 3, "nn": True}}, "[battery] nn is unknown; allowed are n, couplings, g, p, field"),
+    ({"batery": {}}, "[batery] is unknown; allowed are battery, ensemble, protocol, solver, optimize, output"),
+    ({"battery": {}}, "[battery] n is missing; it must be an integer."),
+    ({"battery": {"n": "three"}}, "[battery] n must be an integer, but it is 'three'."),
+    ({"battery": {"n": True}}, "[battery] n must be an integer, but it is True."),
+    ({"battery": 3}, "[battery] must be a table, but it is 3."),
+    ({"battery": {"n": 3, "g": "strong"}}, "[battery] g must be a number, but it is 'strong'."),
+    (
+        {"battery": {"n": 3, "couplings": "ring"}},
+        "[battery] couplings must be one of power_law, nearest_neighbor, but it is 'ring'.",
+    ),
+    ({"battery": {"n": 3, "couplings": [[0, 1], [1]]}}, "[battery] couplings must have rows of equal length"),
+    (
+        {"battery": {"n": 3, "couplings": [[0, 1], [1, 0]]}},
+        "[battery] couplings must be a matrix (3, 3), but its shape is (2, 2).",
+    ),
+    ({"battery": {"n": 3, "couplings": "nearest_neighbor", "p": 1}}, "[battery] p is the exponent of power_law"),
+    ({"battery": {"n": 3, "field": []}}, "[battery] field must be a number or an array of numbers, but it is []."),
+    ({"battery": {"n": 3, "field_while_charging": 1}}, "[battery] field_while_charging must be true or false, but it is 1."),
+    ({"battery": {"n": 3, "anisotropy": 2.0}}, "outside |alpha| <= 1"),
+    ({"ensemble": {"members": 0}}, "[ensemble] needs members >= 1 and disorder >= 0, but they are 0 and 0.0."),
+    ({"ensemble": {"over": "median"}}, "[ensemble] over must be one of mean, worst, but it is 'median'."),
+    ({"protocol": {"kind": "ramp"}}, "[protocol] kind must be one of constant, piecewise, fourier, but it is 'ramp'."),
+    ({"protocol": {"pieces": 0}}, "[protocol] pieces must be at least 1, but it is 0."),
+    (
+        {"protocol": {"kind": "fourier", "pieces": 4}},
+        "[protocol] pieces is unknown; allowed are kind, axis, per_spin, duration, order",
+    ),
+    ({"protocol": {"duration": -1.0}}, "`duration` must be positive"),
+    ({"solver": {"kind": "magic"}}, "[solver] kind must be one of auto, chebyshev"),
+    ({"solver": {"tol": 1e-8}}, "[solver] tol needs a kind of solver"),
+    ({"optimize": {"bounds": 4.0}}, "[optimize] bounds must be a pair [lowest, highest], but it is 4.0."),
+    ({"optimize": {"bounds": [1, "x"]}}, "[optimize] bounds must be a pair [lowest, highest] of numbers"),
+    ({"optimize": {"bounds": [-4, 4], "objective": "time"}}, '[protocol] duration is needed for objective = "time".'),
+    ({"optimize": {"rate": 0}}, "[optimize] rate must be positive, but it is 0."),
+    ({"optimize": {"penalty": {"jumps": 1}}}, "[optimize.penalty] jumps is unknown; allowed are smoothness, variance, energy."),
+    ({"optimize": {"penalty": {"energy": -1}}}, "the penalty of energy must be a finite number >= 0"),
+    ({"output": {"points": 1}}, "[output] points must be at least 2, but it is 1."),
+]
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"), REFUSALS, ids=[re.sub(r"[^a-z]+", " ", words)[:50].strip() for _, words in REFUSALS]
+)
+def test_refusals(tables, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        study(**tables)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["battery", "protocol", "optimize"])
+def test_missing_tables(name):
+    with pytest.raises(ValueError, match=re.escape(f"[{name}] is missing")):
+        parse_study({key: value for key, value in GOOD.items() if key != name})
+
+
+def test_no_toml(tmp_path):
+    (tmp_path / "bad.toml").write_text("n = = 3")
+    with pytest.raises(ValueError, match=r"bad\.toml is no valid TOML"):
+        read_study(tmp_path / "bad.toml")
