@@ -25,6 +25,13 @@ def tol(dtype, work):
     return 16 * float(np.finfo(dtype).eps) * float(work)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+    """Frees what a file has compiled: each program holds memory maps, of which Linux allows a process 65,530."""
+    yield
+    jax.clear_caches()
+
+
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
 
