@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from jaxbatt import paper, plots
     from jaxbatt.optimization import End, Optimum, Penalty, optimize
     from jaxbatt.solvers.mean_field import MeanField
+    from jaxbatt.sweeps import seeds, sweep
 
-# What needs diffrax, matplotlib or optax is imported on first use.
+# What needs diffrax, matplotlib, optax, xarray or zarr is imported on first use.
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=["paper", "plots"],
-    submod_attrs={"solvers.mean_field": ["MeanField"], "optimization": ["End", "Optimum", "Penalty", "optimize"]},
+    submod_attrs={
+        "solvers.mean_field": ["MeanField"],
+        "optimization": ["End", "Optimum", "Penalty", "optimize"],
+        "sweeps": ["seeds", "sweep"],
+    },
 )
 
 __version__ = "0.1.0"
@@ -64,5 +69,7 @@ __all__ = [
     "paper",
     "plots",
     "power_law",
+    "seeds",
+    "sweep",
     "theory",
 ]

@@ -20,7 +20,7 @@ LAYERS = [
     ["maxima"],
     ["slopes"],
     ["charging"],
-    ["sweep", "optimization"],
+    ["sweeps", "optimization"],
     ["paper", "study"],
     ["cli"],
     ["__main__"],

@@ -1,0 +1,4 @@
+"""Sweeps: a function on a grid of parameters, compiled, in chunks, labelled, resumable."""
+
+from jaxbatt.sweeps.axes import seeds as seeds
+from jaxbatt.sweeps.run import sweep as sweep

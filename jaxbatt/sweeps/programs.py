@@ -1,0 +1,184 @@
+"""The compiled programs of a sweep: one for each combination of static values, for a fixed number of points at a time.
+
+A program always computes the same number of points, its lanes, whatever the size of a chunk. The bits of a point therefore do
+not depend on how the grid was cut into chunks, on what was done before a kill, or on which worker did it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import cloudpickle
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbatt._checks import available_memory, require_memory, total_memory
+from jaxbatt.sweeps.records import columns, methods, validity
+
+_CPU_LANES, _CPU_BYTES = 16, 2**26
+"""On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
+_LANES, _SHARE = 4096, 4
+"""On other devices: points at a time, fewer where they would take more than this share of the memory."""
+
+
+class Program:
+    """A function of the traced values for one combination of static values."""
+
+    def __init__(
+        self, fn: Callable[..., Any], static: dict[str, Any], sample: dict[str, np.ndarray], alone: threading.Lock
+    ) -> None:
+        self._static, self._alone = static, alone
+        self._single = jax.jit(functools.partial(fn, **static))
+        values = {name: jax.ShapeDtypeStruct((), column.dtype) for name, column in sample.items()}
+        try:
+            self._traced = self._single.trace(**values)
+        except ValueError as error:
+            if static:
+                error.add_note(f"This happened at {_shown(static)}.")
+            raise
+        self._sample = sample
+        self._built: _Built | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def record(self) -> Any:
+        """The structure of what the function returns."""
+        return self._traced.out_info
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Shape and dtype of each column for one point."""
+        return columns(self.record)
+
+    @property
+    def methods(self) -> list[str]:
+        """Solvers of the records."""
+        return methods(self.record)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """What tells two functions apart: a hash of the program with all its constants, the same for every device."""
+        text = self._traced.lower(lowering_platforms=("cpu",)).as_text()
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def compile(self) -> _Built:
+        """What runs it, compiled if that was not done yet, for as many points at a time as suit the device."""
+        with self._lock:
+            if self._built is None:
+                lanes, limit = (_CPU_LANES, _CPU_BYTES) if jax.default_backend() == "cpu" else (_LANES, total_memory() // _SHARE)
+                built = self._compile(lanes if self._sample else 1)
+                if built.bytes > limit and built.lanes > 1:
+                    built = self._compile(max(1, 2 ** int(np.log2(built.lanes * limit / built.bytes))))
+                require_memory(built.bytes, f"one point at {_shown(self._static)}", "take fewer spins")
+                self._built = built
+            return self._built
+
+    def run(self, points: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+        """The columns (P, ...) of some points; with fewer lanes from now on where the device runs out of memory."""
+        while True:
+            built = self.compile()
+            # What would not fit the memory once for each core runs one at a time.
+            heavy = 2 * built.bytes * (os.cpu_count() or 1) > available_memory()
+            try:
+                with self._alone if heavy else contextlib.nullcontext():
+                    return built.run(points, count)
+            except jax.errors.JaxRuntimeError as error:
+                if built.lanes == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                with self._lock:
+                    if self._built is built:
+                        self._built = self._compile(built.lanes // 2)
+
+    def _compile(self, lanes: int) -> _Built:
+        inputs = {name: jax.ShapeDtypeStruct((lanes,), column.dtype) for name, column in self._sample.items()}
+        # The number of the lane gives vmap an axis where no value is traced.
+        many = jax.vmap(lambda lane, values: columns(self._single(**values)))
+        call = jax.jit(lambda values: many(jnp.arange(lanes), values)).lower(inputs).compile()
+        analysis: Any = call.memory_analysis()
+        size = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+        return _Built(call, lanes, size)
+
+
+class _Built(NamedTuple):
+    """A compiled program.
+
+    Attributes:
+        call: takes the traced values of all lanes.
+        lanes: points at a time.
+        bytes: memory that a call takes.
+    """
+
+    call: Callable[[dict[str, np.ndarray]], dict[str, Any]]
+    lanes: int
+    bytes: int
+
+    def run(self, points: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+        """The columns of some points; the last lanes are filled up with the last point."""
+        parts = []
+        for start in range(0, count, self.lanes):
+            places = np.minimum(np.arange(start, start + self.lanes), count - 1)
+            parts.append(jax.device_get(self.call({name: column[places] for name, column in points.items()})))
+        values = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+        return values | {"valid": validity(values)}
+
+
+class Programs:
+    """All programs of a function, made when they are needed."""
+
+    def __init__(self, fn: Callable[..., Any], sample: dict[str, np.ndarray]) -> None:
+        self._fn, self._sample = fn, sample
+        self._made: dict[tuple[Any, ...], Program] = {}
+        self._lock, self._alone = threading.Lock(), threading.Lock()
+
+    def of(self, static: dict[str, Any]) -> Program:
+        """The program of a combination of static values, traced but not compiled yet."""
+        key = tuple(static.values())
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = Program(self._fn, static, self._sample, self._alone)
+            return self._made[key]
+
+
+class Job(NamedTuple):
+    """Some points of one program, for any worker.
+
+    Attributes:
+        function: the function and a sample of the traced values, pickled.
+        static: the static values.
+        points: (P,) the traced values.
+        size: P.
+    """
+
+    function: bytes
+    static: dict[str, Any]
+    points: dict[str, np.ndarray]
+    size: int
+
+
+def packed(fn: Callable[..., Any], sample: dict[str, np.ndarray]) -> bytes:
+    """The function and a sample of the traced values for the workers of an executor."""
+    try:
+        return cloudpickle.dumps((fn, sample))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"the function cannot be sent to an executor, for pickling it fails: {error}.") from error
+
+
+def compute(job: Job) -> dict[str, np.ndarray]:
+    """The columns of a job; a worker keeps what it has compiled."""
+    return _unpacked(job.function).of(job.static).run(job.points, job.size)
+
+
+@functools.lru_cache(maxsize=4)
+def _unpacked(function: bytes) -> Programs:
+    return Programs(*cloudpickle.loads(function))
+
+
+def _shown(static: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in static.items()) or "any value"

@@ -1,0 +1,143 @@
+"""``sweep``: a function on a grid, chunk by chunk, into a labelled dataset."""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import hashlib
+import importlib.metadata
+import os
+import platform
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from jax.typing import ArrayLike
+
+from jaxbatt._progress import progress_bar
+from jaxbatt.sweeps.axes import Grid
+from jaxbatt.sweeps.layout import Variable, points_of, variables_of
+from jaxbatt.sweeps.programs import Programs
+from jaxbatt.sweeps.store import Memory, Sink, Store
+from jaxbatt.sweeps.workers import Workers, size_of
+
+_NAMED = 20
+"""Points without a result that are named in the attributes."""
+
+
+def sweep(
+    fn: Callable[..., Any],
+    axes: Mapping[str, ArrayLike],
+    *,
+    batch_size: int | Literal["auto"] = "auto",
+    store: str | os.PathLike[str] | None = None,
+    executor: futures.Executor | None = None,
+    progress: bool = True,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> xarray.Dataset:
+    """Evaluates a function on the product of all axes: compiled, in chunks, with names and units.
+
+    Args:
+        fn: takes one value of each axis by name and returns a number, a NamedTuple, a dict or any pytree of arrays (such as
+            the ``Peak`` of ``max_power``); JAX must be able to trace it.
+        axes: the values of each axis, in the order of the dimensions. Real numbers and :func:`seeds` are traced: the function
+            is compiled once for all of them. Integers (numbers of spins), booleans and strings are static: it is compiled for
+            each of their values.
+        batch_size: points in a chunk. A chunk is computed by one worker, written at once, and lost as a whole where the
+            process is killed. The result does not depend on it.
+        store: path of a Zarr store. Every finished chunk is on disk at once; a sweep that was killed and is called again
+            computes only what is missing, and its dataset is the same to the last bit.
+        executor: where chunks are computed, any ``concurrent.futures.Executor``; by default threads of this process.
+        progress: show a bar on a terminal.
+        dims: names of the dimensions of variables that are no scalars, by variable: {"work": ("time",)}; by default
+            "work_0", "work_1", ...
+        units: units of variables; those of jaxbatt's own records are known.
+
+    Returns:
+        A dataset with a variable over the grid for each array that ``fn`` returns: a field of a field is called
+        ``outer_inner``, a bare number ``value``. The variable ``valid`` is False for points without a result: one that is NaN,
+        or a maximum that is not certain. The attributes say what it was computed with.
+
+    Raises:
+        ValueError: axes that do not fit the function; a function that refuses its values; a store of another study.
+        OSError: the store cannot be written; chunks before are kept.
+
+    Warns:
+        RuntimeWarning: points are not valid; some are named.
+
+    Example:
+        >>> def fn(n, alpha, omega):
+        ...     return max_power(SpinBattery(1.0, power_law(n, 1.0, 1.0), alpha), ConstantField(omega))
+        >>> data = sweep(fn, {"n": [4, 6, 8], "alpha": jnp.linspace(-1, 1, 21), "omega": jnp.array([1.0, 4.0])})
+        >>> data.power.sel(n=8, omega=4.0).max("alpha")
+    """
+    grid = Grid.of(fn, axes)
+    programs = Programs(fn, grid.sample())
+    variables = variables_of(grid, programs, dims or {}, units or {})
+    sink = _sink(store, grid, variables, grid.block_shape(points_of(batch_size, grid)), programs)
+    workers = Workers(executor, programs, fn, grid)
+    blocks = grid.blocks(sink.block)
+    missing = [number for number, done in enumerate(sink.finished()) if not done]
+    points = {number: size_of(blocks[number]) for number in missing}
+    with progress_bar("points", quiet=not progress) as report:
+        done = grid.size - sum(points.values())
+        report("sweep", done, grid.size)
+        for number, values in workers.results(missing, blocks):
+            sink.write(number, blocks[number], values)
+            done += points[number]
+            report("sweep", done, grid.size)
+    data = sink.dataset()
+    notes = _provenance(grid, programs) | _invalid(grid, data)
+    sink.annotate(notes)
+    return data.assign_attrs(notes)
+
+
+def _sink(
+    store: str | os.PathLike[str] | None, grid: Grid, variables: dict[str, Variable], block: tuple[int, ...], programs: Programs
+) -> Sink:
+    if store is None:
+        return Memory(grid, variables, block)
+    described = {f"variable {name}": str(variable) for name, variable in variables.items()}
+    return Store(store, grid, variables, block, _study(grid, programs) | described | _versions())
+
+
+def _versions() -> dict[str, str]:
+    """What the bits of a result may depend on besides the study."""
+    packages = {name: importlib.metadata.version(name) for name in ("jaxbatt", "jax", "jaxlib", "numpy")}
+    device = jax.devices()[0]
+    return packages | {"platform": device.platform, "device": device.device_kind, "dtype": jnp.zeros(()).dtype.name}
+
+
+def _described(values: np.ndarray) -> str:
+    digest = hashlib.sha256(values.tobytes()).hexdigest()[:12]
+    return f"{len(values)} values from {values[0].item()} to {values[-1].item()} ({digest})"
+
+
+def _study(grid: Grid, programs: Programs) -> dict[str, str]:
+    """What decides the result, by name."""
+    axes = {f"axis {name}": _described(values) for name, values in grid.axes}
+    functions = {f"function at {static}" if static else "function": programs.of(static).digest for static in grid.statics()}
+    return axes | functions
+
+
+def _provenance(grid: Grid, programs: Programs) -> dict[str, Any]:
+    """Attributes that say what a dataset was computed with."""
+    solvers = sorted({method for static in grid.statics() for method in programs.of(static).methods})
+    study = hashlib.sha256(str(_study(grid, programs)).encode()).hexdigest()[:16]
+    return _versions() | {"python": platform.python_version(), "solvers": solvers, "study": study}
+
+
+def _invalid(grid: Grid, data: xarray.Dataset) -> dict[str, Any]:
+    """Attributes that name points without a result; a warning, too."""
+    bad = np.flatnonzero(~data["valid"].to_numpy().reshape(-1))
+    named = [grid.place(int(flat)) for flat in bad[:_NAMED]]
+    if named:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        warnings.warn(
+            f"{len(bad)} of {grid.size} points have no valid result: {'; '.join(named[:3])}{more}.", RuntimeWarning, stacklevel=3
+        )
+    return {"invalid": len(bad), "invalid_points": named}

@@ -1,0 +1,163 @@
+"""Where the chunks of a sweep go: into memory, or into a Zarr store in which every finished chunk is on disk at once.
+
+A chunk of the grid is a chunk of each array in the store. Zarr replaces files in one step, and a chunk counts as finished only
+after all its arrays are written; so a process may be killed at any moment, and two writers can only write the same bits twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray
+import zarr
+
+from jaxbatt.sweeps.axes import Grid, Index
+from jaxbatt.sweeps.layout import Variable
+from jaxbatt.sweeps.records import units_of
+
+_STUDY, _CHUNK, _PROGRESS = "jaxbatt_study", "jaxbatt_chunk", "jaxbatt_progress"
+
+
+def coordinates(grid: Grid) -> dict[str, tuple[str, np.ndarray, dict[str, Any]]]:
+    """The axes as coordinates of a dataset."""
+    return {name: (name, values, units_of(name)) for name, values in grid.axes}
+
+
+class Sink(Protocol):
+    """What takes the chunks of a sweep, by their numbers."""
+
+    block: tuple[int, ...]
+
+    def finished(self) -> np.ndarray:
+        """(chunks,) which are there."""
+        ...
+
+    def write(self, number: int, index: Index, values: dict[str, np.ndarray]) -> None:
+        """Keeps a chunk; values (P, ...)."""
+        ...
+
+    def dataset(self) -> xarray.Dataset:
+        """Everything so far, without attributes."""
+        ...
+
+    def annotate(self, attrs: dict[str, Any]) -> None:
+        """Keeps attributes of the whole."""
+        ...
+
+
+class Memory:
+    """Arrays in memory."""
+
+    def __init__(self, grid: Grid, variables: dict[str, Variable], block: tuple[int, ...]) -> None:
+        self.block = block
+        self._grid, self._variables = grid, variables
+        self._arrays = {name: np.full(grid.shape + v.shape, v.blank, v.dtype) for name, v in variables.items()}
+
+    def finished(self) -> np.ndarray:
+        return np.zeros(len(self._grid.blocks(self.block)), bool)
+
+    def write(self, number: int, index: Index, values: dict[str, np.ndarray]) -> None:
+        for name, array in self._arrays.items():
+            array[index] = values[name].reshape(array[index].shape)
+
+    def dataset(self) -> xarray.Dataset:
+        names = self._grid.names
+        arrays = {n: (names + v.dims, self._arrays[n], v.attrs) for n, v in self._variables.items()}
+        return xarray.Dataset(arrays, coords=coordinates(self._grid))
+
+    def annotate(self, attrs: dict[str, Any]) -> None:
+        """Nothing: there is only the dataset."""
+
+
+class Store:
+    """A Zarr store: made where there is none, continued where it is one of the same study."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        grid: Grid,
+        variables: dict[str, Variable],
+        block: tuple[int, ...],
+        study: dict[str, str],
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            _create(self.path, grid, variables, block, study)
+        self._group: Any = _opened(self.path, study)
+        chunk: Any = self._group.attrs[_CHUNK]
+        self.block: tuple[int, ...] = tuple(chunk)
+        self._variables = variables
+        self._done: Any = self._group[f"{_PROGRESS}/finished"]
+
+    def finished(self) -> np.ndarray:
+        return np.asarray(self._done[:]).astype(bool)
+
+    def write(self, number: int, index: Index, values: dict[str, np.ndarray]) -> None:
+        try:
+            for name in self._variables:
+                array = self._group[name]
+                lengths = tuple(cut.stop - cut.start for cut in index) + self._variables[name].shape
+                array[index] = values[name].reshape(lengths)
+            self._done[number] = 1
+        except OSError as error:
+            error.add_note(f"{self.path} keeps the {int(self.finished().sum())} chunks before; run again to go on.")
+            raise
+
+    def dataset(self) -> xarray.Dataset:
+        with xarray.open_zarr(self.path, consolidated=False, chunks=None) as stored:
+            return stored.load().drop_attrs(deep=False)
+
+    def annotate(self, attrs: dict[str, Any]) -> None:
+        self._group.attrs.update(attrs)
+
+
+def _create(path: Path, grid: Grid, variables: dict[str, Variable], block: tuple[int, ...], study: dict[str, str]) -> None:
+    """A new store with all arrays and no chunk; it appears in one step, and where another writer was first, his stays."""
+    if not path.parent.is_dir():
+        raise ValueError(f"`store` must be in a directory, but there is no directory {str(path.parent)!r}.")
+    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        group = zarr.open_group(draft / "new", mode="w-", zarr_format=3)
+        group.attrs.update({_STUDY: study, _CHUNK: list(block)})
+        for name, (_, values, units) in coordinates(grid).items():
+            group.create_array(name, data=values, dimension_names=[name], attributes=units)
+        for name, v in variables.items():
+            group.create_array(
+                name,
+                shape=grid.shape + v.shape,
+                chunks=block + v.shape,
+                dtype=v.dtype,
+                fill_value=v.blank,
+                dimension_names=list(grid.names + v.dims),
+                attributes=v.attrs,
+                config={"write_empty_chunks": True},
+            )
+        chunks = len(grid.blocks(block))
+        group.create_array(f"{_PROGRESS}/finished", shape=(chunks,), chunks=(1,), dtype="u1", fill_value=0)
+        try:
+            os.rename(draft / "new", path)
+        except OSError:
+            if not path.exists():
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _opened(path: Path, study: dict[str, str]) -> zarr.Group:
+    try:
+        group = zarr.open_group(path, mode="r+")
+        saved: Any = group.attrs[_STUDY]
+    except (zarr.errors.GroupNotFoundError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no store of a sweep; remove it, or name another one.") from error
+    for name in sorted(saved.keys() | study.keys()):
+        if saved.get(name) != study.get(name):
+            raise ValueError(
+                f"{path} is the store of another study: {name} was {saved.get(name, 'absent')} there and is "
+                f"{study.get(name, 'absent')} here; remove it, or name another one."
+            )
+    return group

@@ -1,0 +1,69 @@
+"""Who computes the chunks of a sweep: threads of this process, or any executor."""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxbatt.sweeps.axes import Grid, Index
+from jaxbatt.sweeps.programs import Job, Programs, compute, packed
+
+_AHEAD = 1024
+"""Chunks that wait in an executor."""
+
+
+class Workers:
+    """Computes blocks in the order in which they finish: in threads of this process, or by an executor."""
+
+    def __init__(self, executor: futures.Executor | None, programs: Programs, fn: Callable[..., Any], grid: Grid) -> None:
+        self._executor, self._programs, self._grid = executor, programs, grid
+        self._function = b"" if executor is None else packed(fn, grid.sample())
+
+    def results(self, numbers: Sequence[int], blocks: Sequence[Index]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        if self._executor is not None:
+            yield from self._drawn(self._executor, numbers, blocks)
+            return
+        pool = futures.ThreadPoolExecutor(_threads())
+        try:
+            yield from self._drawn(pool, numbers, blocks)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _drawn(
+        self, executor: futures.Executor, numbers: Sequence[int], blocks: Sequence[Index]
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        waiting: dict[futures.Future[dict[str, np.ndarray]], int] = {}
+        left = iter(numbers)
+        try:
+            while True:
+                while len(waiting) < _AHEAD and (number := next(left, None)) is not None:
+                    waiting[self._submit(executor, blocks[number])] = number
+                if not waiting:
+                    return
+                for future in futures.wait(waiting, return_when=futures.FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _submit(self, executor: futures.Executor, block: Index) -> futures.Future[dict[str, np.ndarray]]:
+        static, points = self._grid.points(block)
+        if self._executor is None:
+            return executor.submit(self._programs.of(static).run, points, size_of(block))
+        return executor.submit(compute, Job(self._function, static, points, size_of(block)))
+
+
+def size_of(block: Index) -> int:
+    """Points of a block."""
+    return math.prod(cut.stop - cut.start for cut in block)
+
+
+def _threads() -> int:
+    """One for each core of a CPU; other devices compute one chunk at a time."""
+    return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
