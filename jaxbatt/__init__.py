@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxbatt import paper, plots
     from jaxbatt.optimization import End, Optimum, Penalty, optimize
     from jaxbatt.solvers.mean_field import MeanField
-    from jaxbatt.sweeps import seeds, sweep
+    from jaxbatt.sweeps import Plan, plan, seeds, sweep
 
 # What needs diffrax, matplotlib, optax, xarray or zarr is imported on first use.
 __getattr__, __dir__, _ = lazy_loader.attach(
@@ -35,7 +35,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "solvers.mean_field": ["MeanField"],
         "optimization": ["End", "Optimum", "Penalty", "optimize"],
-        "sweeps": ["seeds", "sweep"],
+        "sweeps": ["Plan", "plan", "seeds", "sweep"],
     },
 )
 
@@ -57,6 +57,7 @@ __all__ = [
     "Peak",
     "Penalty",
     "PiecewiseField",
+    "Plan",
     "Spectral",
     "SpinBattery",
     "StateVector",
@@ -67,6 +68,7 @@ __all__ = [
     "nearest_neighbor",
     "optimize",
     "paper",
+    "plan",
     "plots",
     "power_law",
     "seeds",

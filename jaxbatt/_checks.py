@@ -125,6 +125,15 @@ def total_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak_memory() -> int:
+    """Bytes that this process has held at its peak; 0 where the system does not say."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return 0
+
+
 def require_memory(n_bytes: int, what: str, remedy: str) -> None:
     """Refuses work that cannot fit the memory, with the numbers, instead of leaving it to the system's killer."""
     available = available_memory()

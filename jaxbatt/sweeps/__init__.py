@@ -1,4 +1,6 @@
 """Sweeps: a function on a grid of parameters, compiled, in chunks, labelled, resumable."""
 
 from jaxbatt.sweeps.axes import seeds as seeds
+from jaxbatt.sweeps.planning import Plan as Plan
+from jaxbatt.sweeps.planning import plan as plan
 from jaxbatt.sweeps.run import sweep as sweep

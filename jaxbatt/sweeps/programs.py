@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ class Program:
                 error.add_note(f"This happened at {_shown(static)}.")
             raise
         self._sample = sample
-        self._built: _Built | None = None
+        self._built: Built | None = None
         self._lock = threading.Lock()
 
     @property
@@ -64,11 +65,11 @@ class Program:
 
     @functools.cached_property
     def digest(self) -> str:
-        """What tells two functions apart: a hash of the program with all its constants, the same for every device."""
-        text = self._traced.lower(lowering_platforms=("cpu",)).as_text()
+        """What tells two functions apart: a hash of what is computed, with all constants; names and devices do not matter."""
+        text = _anonymous(self._traced.lower(lowering_platforms=("cpu",)).as_text())
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def compile(self) -> _Built:
+    def compile(self) -> Built:
         """What runs it, compiled if that was not done yet, for as many points at a time as suit the device."""
         with self._lock:
             if self._built is None:
@@ -84,10 +85,8 @@ class Program:
         """The columns (P, ...) of some points; with fewer lanes from now on where the device runs out of memory."""
         while True:
             built = self.compile()
-            # What would not fit the memory once for each core runs one at a time.
-            heavy = 2 * built.bytes * (os.cpu_count() or 1) > available_memory()
             try:
-                with self._alone if heavy else contextlib.nullcontext():
+                with self._alone if self.is_heavy(built) else contextlib.nullcontext():
                     return built.run(points, count)
             except jax.errors.JaxRuntimeError as error:
                 if built.lanes == 1 or "RESOURCE_EXHAUSTED" not in str(error):
@@ -96,17 +95,21 @@ class Program:
                     if self._built is built:
                         self._built = self._compile(built.lanes // 2)
 
-    def _compile(self, lanes: int) -> _Built:
+    def is_heavy(self, built: Built) -> bool:
+        """Whether it would not fit the memory once for each core, and so runs one at a time."""
+        return 2 * built.bytes * (os.cpu_count() or 1) > available_memory()
+
+    def _compile(self, lanes: int) -> Built:
         inputs = {name: jax.ShapeDtypeStruct((lanes,), column.dtype) for name, column in self._sample.items()}
         # The number of the lane gives vmap an axis where no value is traced.
         many = jax.vmap(lambda lane, values: columns(self._single(**values)))
         call = jax.jit(lambda values: many(jnp.arange(lanes), values)).lower(inputs).compile()
         analysis: Any = call.memory_analysis()
         size = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-        return _Built(call, lanes, size)
+        return Built(call, lanes, size)
 
 
-class _Built(NamedTuple):
+class Built(NamedTuple):
     """A compiled program.
 
     Attributes:
@@ -178,6 +181,12 @@ def compute(job: Job) -> dict[str, np.ndarray]:
 @functools.lru_cache(maxsize=4)
 def _unpacked(function: bytes) -> Programs:
     return Programs(*cloudpickle.loads(function))
+
+
+def _anonymous(text: str) -> str:
+    """A program in StableHLO with numbers in place of the names of its functions."""
+    numbers: dict[str, str] = {}
+    return re.sub(r"(?<!custom_call )@[\w.]+", lambda found: numbers.setdefault(found[0], f"@{len(numbers)}"), text)
 
 
 def _shown(static: dict[str, Any]) -> str:

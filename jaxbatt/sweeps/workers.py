@@ -29,7 +29,7 @@ class Workers:
         if self._executor is not None:
             yield from self._drawn(self._executor, numbers, blocks)
             return
-        pool = futures.ThreadPoolExecutor(_threads())
+        pool = futures.ThreadPoolExecutor(threads())
         try:
             yield from self._drawn(pool, numbers, blocks)
         finally:
@@ -64,6 +64,6 @@ def size_of(block: Index) -> int:
     return math.prod(cut.stop - cut.start for cut in block)
 
 
-def _threads() -> int:
+def threads() -> int:
     """One for each core of a CPU; other devices compute one chunk at a time."""
     return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1

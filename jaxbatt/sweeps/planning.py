@@ -1,0 +1,132 @@
+"""``plan``: what a sweep will take, before it is run."""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxbatt._checks import peak_memory
+from jaxbatt.sweeps.axes import Grid
+from jaxbatt.sweeps.layout import points_of, variables_of
+from jaxbatt.sweeps.programs import Program, Programs
+from jaxbatt.sweeps.workers import threads
+
+
+class Part(NamedTuple):
+    """What the points of one combination of static values take.
+
+    Attributes:
+        static: the static values.
+        points: number of points.
+        together: points that one thread computes at a time.
+        memory: bytes of the arrays of all threads while they compute.
+        applications: applications of the Hamiltonian in all, NaN where they are not measured or not told.
+        seconds: time with all threads, without compiling; NaN where it is not measured.
+    """
+
+    static: dict[str, Any]
+    points: int
+    together: int
+    memory: int
+    applications: float
+    seconds: float
+
+
+class Plan(NamedTuple):
+    """What a sweep takes.
+
+    Attributes:
+        parts: one for each combination of static values.
+        chunks: number of chunks.
+        results: bytes of the dataset.
+        process: bytes that this process holds, with Python, JAX and the compiler, at its peak; 0 where unknown.
+    """
+
+    parts: tuple[Part, ...]
+    chunks: int
+    results: int
+    process: int
+
+    @property
+    def points(self) -> int:
+        """Number of points."""
+        return sum(part.points for part in self.parts)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the arrays take at the peak."""
+        return self.results + max(part.memory for part in self.parts)
+
+    @property
+    def applications(self) -> float:
+        """Applications of the Hamiltonian, NaN where they are not known."""
+        return math.fsum(part.applications for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        """Time with all threads, without compiling; NaN where it was not measured."""
+        return math.fsum(part.seconds for part in self.parts)
+
+
+def plan(
+    fn: Callable[..., Any],
+    axes: Mapping[str, ArrayLike],
+    *,
+    batch_size: int | Literal["auto"] = "auto",
+    probe: bool = True,
+) -> Plan:
+    """Says what ``sweep(fn, axes)`` takes: points, memory, Hamiltonian applications and time.
+
+    Everything is compiled. The memory is the compiler's own figure; applications and time come from a few points, evenly
+    spread over the grid, that are computed by all threads at once.
+
+    Args:
+        fn, axes, batch_size: as in :func:`sweep`.
+        probe: compute those points; without it the plan has no applications and no time.
+
+    Returns:
+        A :class:`Plan`.
+
+    Raises:
+        ValueError: as :func:`sweep`; one point does not fit the memory.
+
+    Example:
+        >>> plan(lambda n: max_power(SpinBattery(1.0, power_law(n, 1.0, 1.0)), ConstantField(4.0)), {"n": [26]}, probe=False)
+    """
+    grid = Grid.of(fn, axes)
+    programs = Programs(fn, grid.sample())
+    variables = variables_of(grid, programs, {}, {})
+    each = sum(v.dtype.itemsize * math.prod(v.shape) for v in variables.values())
+    parts = tuple(_part(grid, static, programs.of(static), probe) for static in grid.statics())
+    chunks = len(grid.blocks(grid.block_shape(points_of(batch_size, grid))))
+    return Plan(parts, chunks, each * grid.size, peak_memory())
+
+
+def _part(grid: Grid, static: dict[str, Any], program: Program, probe: bool) -> Part:
+    built = program.compile()
+    points = grid.size // len(list(grid.statics()))
+    workers = 1 if program.is_heavy(built) else min(threads(), -(-points // built.lanes))
+    applications = seconds = math.nan
+    if probe:
+        batches = grid.spread(min(points, workers * built.lanes))
+        program.run(batches, 1)
+        applications, seconds = (x * points for x in _probe(program, batches, workers))
+    return Part(static, points, built.lanes, built.bytes * workers, applications, seconds)
+
+
+def _probe(program: Program, points: dict[str, np.ndarray], workers: int) -> tuple[float, float]:
+    """Applications and seconds for each point, computed by all workers at once."""
+    count = len(next(iter(points.values()), [0]))
+    cuts = np.array_split(np.arange(count), workers)
+    start = time.perf_counter()
+    with futures.ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(lambda cut: program.run({name: column[cut] for name, column in points.items()}, len(cut)), cuts))
+    seconds = (time.perf_counter() - start) / count
+    told = [values[name] for values in found for name in values if name.rsplit("_", 1)[-1] == "applications"]
+    return float(np.sum(np.concatenate(told)) / count) if told else math.nan, seconds
