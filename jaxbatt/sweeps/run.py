@@ -128,7 +128,7 @@ def _provenance(grid: Grid, programs: Programs) -> dict[str, Any]:
     """Attributes that say what a dataset was computed with."""
     solvers = sorted({method for static in grid.statics() for method in programs.of(static).methods})
     study = hashlib.sha256(str(_study(grid, programs)).encode()).hexdigest()[:16]
-    return _versions() | {"python": platform.python_version(), "solvers": solvers, "study": study}
+    return _versions() | {"python": platform.python_version(), "solvers": ", ".join(solvers), "study": study}
 
 
 def _invalid(grid: Grid, data: xarray.Dataset) -> dict[str, Any]:
@@ -140,4 +140,4 @@ def _invalid(grid: Grid, data: xarray.Dataset) -> dict[str, Any]:
         warnings.warn(
             f"{len(bad)} of {grid.size} points have no valid result: {'; '.join(named[:3])}{more}.", RuntimeWarning, stacklevel=3
         )
-    return {"invalid": len(bad), "invalid_points": named}
+    return {"invalid": len(bad), "invalid_points": "; ".join(named)}
