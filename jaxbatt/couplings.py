@@ -35,13 +35,17 @@ def nearest_neighbor(n: int, g: ScalarLike) -> Couplings:
     return jnp.where(distance == 1, jnp.asarray(g, float), 0.0)
 
 
-def power_law(n: int, g: ScalarLike, p: ScalarLike) -> Couplings:
-    """Couplings of the open long-range chain: g_ij = g / |i - j|**p, not Kac-normalized; p = 0 is all-to-all.
+def power_law(n: int, g: ScalarLike, p: ScalarLike, *, kac: bool = False) -> Couplings:
+    """Couplings of the open long-range chain: g_ij = g / |i - j|**p; p = 0 is all-to-all.
+
+    Kac-normalized, g_ij = g / (K |i - j|**p) with K = (1/N) sum_{i != j} |i - j|**-p: each spin then feels g in all, on average,
+    whatever N and p are, and the energy of the interactions grows as N.
 
     Args:
         n: number of spins N >= 1.
         g: coupling between neighbors, in units of the field B.
         p: exponent of the decay.
+        kac: divide by K; of a single spin nothing is divided.
 
     Returns:
         (N, N) symmetric matrix.
@@ -55,15 +59,16 @@ def power_law(n: int, g: ScalarLike, p: ScalarLike) -> Couplings:
     check_finite("g", g)
     check_finite("p", p)
     if concrete(g) is None or concrete(p) is None:
-        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float))
+        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac)
     with jax.ensure_compile_time_eval():
-        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float))
+        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _power_law(n: int, g: Scalar, p: Scalar) -> Couplings:
-    by_distance = jnp.concatenate([jnp.zeros(1), g / jnp.arange(1.0, n) ** p])
-    return by_distance[_distance(n)]
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _power_law(n: int, g: Scalar, p: Scalar, kac: bool) -> Couplings:
+    by_distance = jnp.concatenate([jnp.zeros(1), 1 / jnp.arange(1.0, n) ** p])
+    couplings = g * by_distance[_distance(n)]
+    return couplings / (jnp.sum(by_distance[_distance(n)]) / n) if kac and n > 1 else couplings
 
 
 def _distance(n: int) -> np.ndarray:

@@ -131,7 +131,7 @@ def test_reproduce_prints_claims_and_where_fig4_stops(monkeypatch):
 
 STUDY = """
 [battery]
-n = 3
+n_spins = 3
 couplings = [[0.0, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.0]]
 
 [ensemble]

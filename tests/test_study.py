@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import jaxbatt as jb
-from jaxbatt.study import METHODS, parse_study, read_study, solver_named
+from jaxbatt.study import METHODS, parse_optimal, read_optimal, solver_named
 
 GOOD = {
-    "battery": {"n": 3},
+    "battery": {"n_spins": 3},
     "protocol": {"kind": "piecewise", "pieces": 4},
     "optimize": {"bounds": [-4, 4]},
 }
@@ -18,7 +18,7 @@ GOOD = {
 
 def study(**tables):
     """The good study with some tables replaced."""
-    return parse_study(GOOD | tables)
+    return parse_optimal(GOOD | tables)
 
 
 def test_defaults():
@@ -39,7 +39,7 @@ def test_every_key_reaches_its_object(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text("""
 [battery]
-n = 2
+n_spins = 2
 couplings = [[0, 2], [2, 0]]
 g = 0.5
 field = [1.0, 1.5]
@@ -81,7 +81,7 @@ energy = 0.3
 [output]
 points = 21
 """)
-    plan = read_study(path)
+    plan = read_optimal(path)
     first = plan.batteries[0]
     assert len(plan.batteries) == 3
     assert first.start == "up"
@@ -107,9 +107,9 @@ points = 21
 
 
 def test_couplings_by_name_and_the_duration_of_a_constant_field():
-    chain = study(battery={"n": 4, "couplings": "nearest_neighbor", "g": 0.5}).batteries[0]
+    chain = study(battery={"n_spins": 4, "couplings": "nearest_neighbor", "g": 0.5}).batteries[0]
     np.testing.assert_array_equal(chain.couplings, jb.nearest_neighbor(4, 0.5))
-    dense = study(battery={"n": 4, "p": 0.0, "initial_state": "down"}).batteries[0]
+    dense = study(battery={"n_spins": 4, "p": 0.0, "initial_state": "down"}).batteries[0]
     np.testing.assert_array_equal(dense.couplings, jb.power_law(4, 1.0, 0.0))
     assert study(protocol={"kind": "constant", "duration": 2}).options["duration"] == 2
 
@@ -129,26 +129,26 @@ def test_every_solver_by_name():
 
 
 REFUSALS = [
-    ({"battery": {"n": 3, "nn": True}}, "[battery] nn is unknown; allowed are n, couplings, g, p, field"),
+    ({"battery": {"n_spins": 3, "nn": True}}, "[battery] nn is unknown; allowed are n_spins, couplings, g, p, field"),
     ({"batery": {}}, "[batery] is unknown; allowed are battery, ensemble, protocol, solver, optimize, output"),
-    ({"battery": {}}, "[battery] n is missing; it must be an integer."),
-    ({"battery": {"n": "three"}}, "[battery] n must be an integer, but it is 'three'."),
-    ({"battery": {"n": True}}, "[battery] n must be an integer, but it is True."),
+    ({"battery": {}}, "[battery] n_spins is missing; it must be an integer."),
+    ({"battery": {"n_spins": "three"}}, "[battery] n_spins must be an integer, but it is 'three'."),
+    ({"battery": {"n_spins": True}}, "[battery] n_spins must be an integer, but it is True."),
     ({"battery": 3}, "[battery] must be a table, but it is 3."),
-    ({"battery": {"n": 3, "g": "strong"}}, "[battery] g must be a number, but it is 'strong'."),
+    ({"battery": {"n_spins": 3, "g": "strong"}}, "[battery] g must be a number, but it is 'strong'."),
     (
-        {"battery": {"n": 3, "couplings": "ring"}},
+        {"battery": {"n_spins": 3, "couplings": "ring"}},
         "[battery] couplings must be one of power_law, nearest_neighbor, but it is 'ring'.",
     ),
-    ({"battery": {"n": 3, "couplings": [[0, 1], [1]]}}, "[battery] couplings must have rows of equal length"),
+    ({"battery": {"n_spins": 3, "couplings": [[0, 1], [1]]}}, "[battery] couplings must have rows of equal length"),
     (
-        {"battery": {"n": 3, "couplings": [[0, 1], [1, 0]]}},
+        {"battery": {"n_spins": 3, "couplings": [[0, 1], [1, 0]]}},
         "[battery] couplings must be a matrix (3, 3), but its shape is (2, 2).",
     ),
-    ({"battery": {"n": 3, "couplings": "nearest_neighbor", "p": 1}}, "[battery] p is the exponent of power_law"),
-    ({"battery": {"n": 3, "field": []}}, "[battery] field must be a number or an array of numbers, but it is []."),
-    ({"battery": {"n": 3, "field_while_charging": 1}}, "[battery] field_while_charging must be true or false, but it is 1."),
-    ({"battery": {"n": 3, "anisotropy": 2.0}}, "outside |alpha| <= 1"),
+    ({"battery": {"n_spins": 3, "couplings": "nearest_neighbor", "p": 1}}, "[battery] p is the exponent of power_law"),
+    ({"battery": {"n_spins": 3, "field": []}}, "[battery] field must be a number or an array of numbers, but it is []."),
+    ({"battery": {"n_spins": 3, "field_while_charging": 1}}, "[battery] field_while_charging must be true or false, but it is 1."),
+    ({"battery": {"n_spins": 3, "anisotropy": 2.0}}, "outside |alpha| <= 1"),
     ({"ensemble": {"members": 0}}, "[ensemble] needs members >= 1 and disorder >= 0, but they are 0 and 0.0."),
     ({"ensemble": {"over": "median"}}, "[ensemble] over must be one of mean, worst, but it is 'median'."),
     ({"protocol": {"kind": "ramp"}}, "[protocol] kind must be one of constant, piecewise, fourier, but it is 'ramp'."),
@@ -182,10 +182,10 @@ def test_refusals(tables, words):
 @pytest.mark.parametrize("name", ["battery", "protocol", "optimize"])
 def test_missing_tables(name):
     with pytest.raises(ValueError, match=re.escape(f"[{name}] is missing")):
-        parse_study({key: value for key, value in GOOD.items() if key != name})
+        parse_optimal({key: value for key, value in GOOD.items() if key != name})
 
 
 def test_no_toml(tmp_path):
     (tmp_path / "bad.toml").write_text("n = = 3")
     with pytest.raises(ValueError, match=r"bad\.toml is no valid TOML"):
-        read_study(tmp_path / "bad.toml")
+        read_optimal(tmp_path / "bad.toml")

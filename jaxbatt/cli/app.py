@@ -21,6 +21,7 @@ from jaxbatt._checks import available_memory, total_memory
 from jaxbatt._progress import progress_bar
 from jaxbatt.cli.charging import charge
 from jaxbatt.cli.optimizing import optimize
+from jaxbatt.cli.sweeping import plan, sweep
 from jaxbatt.cli.terminal import output
 
 app = typer.Typer(
@@ -103,6 +104,8 @@ def reproduce(
 
 app.command()(charge)
 app.command()(optimize)
+app.command()(sweep)
+app.command()(plan)
 
 
 @app.command()

@@ -15,7 +15,7 @@ import jaxbatt as jb
 from jaxbatt.cli.charging import curve_table
 from jaxbatt.cli.terminal import output
 from jaxbatt.protocols import Protocol
-from jaxbatt.study import Study, read_study
+from jaxbatt.study import OptimalStudy, read_optimal
 
 
 def optimize(
@@ -27,10 +27,10 @@ def optimize(
     Writes protocol.csv, curve.csv, optimum.png, and couplings.csv where the couplings were free. A run that was killed
     continues from OUT/checkpoint when it is called again.
 
-    A study file: [battery] n = 8, couplings = "power_law", p = 1.0; [protocol] kind = "piecewise", pieces = 32;
+    A study file: [battery] n_spins = 8, couplings = "power_law", p = 1.0; [protocol] kind = "piecewise", pieces = 32;
     [optimize] objective = "power", bounds = [-4.0, 4.0]. Others: [ensemble], [solver], [output], [optimize.penalty].
     """
-    plan = read_study(study)
+    plan = read_optimal(study)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint"
     best = jb.optimize(plan.batteries, plan.protocol, solver=plan.solver, checkpoint=checkpoint, **plan.options)
@@ -48,7 +48,7 @@ def optimize(
     output().print("Wrote " + ", ".join(str(out / name) for name in files), highlight=False, soft_wrap=True)
 
 
-def _mean_curve(plan: Study, best: jb.Optimum, protocol: Protocol, end: float) -> jb.ChargingCurve:
+def _mean_curve(plan: OptimalStudy, best: jb.Optimum, protocol: Protocol, end: float) -> jb.ChargingCurve:
     """The curve up to the end; of an ensemble the mean of all."""
     batteries = best.battery if isinstance(best.battery, tuple) else (best.battery,)
     times = jnp.linspace(0.0, end, plan.points)

@@ -37,6 +37,38 @@ class Variable(NamedTuple):
         return np.zeros((), self.dtype).item() if self.dtype.kind in "biu" else np.nan
 
 
+class Layout(NamedTuple):
+    """All arrays of a sweep.
+
+    Attributes:
+        grid: the axes.
+        variables: the arrays over the grid.
+        coords: values along other dimensions.
+    """
+
+    grid: Grid
+    variables: dict[str, Variable]
+    coords: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, grid: Grid, variables: dict[str, Variable], coords: Mapping[str, Any]) -> Layout:
+        """Checks that the coordinates fit the dimensions."""
+        lengths = {name: length for v in variables.values() for name, length in zip(v.dims, v.shape, strict=True)}
+        values = {name: np.asarray(column) for name, column in coords.items()}
+        for name, column in values.items():
+            if column.shape != (lengths.get(name),):
+                raise ValueError(
+                    f"`coords` must give {lengths.get(name, 'no')} values for {name!r}, but their shape is {column.shape}; the "
+                    f"dimensions are {', '.join(lengths) or 'those of the grid only'}."
+                )
+        return cls(grid, variables, values)
+
+    @property
+    def coordinates(self) -> dict[str, tuple[str, np.ndarray, dict[str, Any]]]:
+        """Axes and other coordinates, as a dataset takes them."""
+        return {name: (name, values, units_of(name)) for name, values in [*self.grid.axes, *self.coords.items()]}
+
+
 def points_of(batch_size: int | Literal["auto"], grid: Grid) -> int:
     """Points of a chunk."""
     if batch_size == "auto":

@@ -15,14 +15,15 @@ UNITS |= dict.fromkeys(("work", "error", "bandwidth", "deviation", "omega", "fie
 
 
 def columns(record: Any) -> dict[str, Any]:
-    """The arrays in a record by name: a field of a field is ``outer_inner``; the fields of an ``Info`` go by their own names.
+    """The arrays in a record by name: a field of a field is ``outer_inner``; ``info`` is left out.
 
     Raises:
         ValueError: two arrays of one name.
     """
     found: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(record)[0]:
-        name = "_".join(part for part in map(_part, path) if part != "info") or "value"
+        parts = (_part(key).removesuffix("info").rstrip("_") for key in path)
+        name = "_".join(part for part in parts if part) or "value"
         if name in found:
             raise ValueError(f"the function returns two arrays of the name {name!r}; rename one.")
         found[name] = leaf

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from jaxbatt._progress import progress_bar
 from jaxbatt.sweeps.axes import Grid
-from jaxbatt.sweeps.layout import Variable, points_of, variables_of
+from jaxbatt.sweeps.layout import Layout, points_of, variables_of
 from jaxbatt.sweeps.programs import Programs
 from jaxbatt.sweeps.store import Memory, Sink, Store
 from jaxbatt.sweeps.workers import Workers, size_of
@@ -37,6 +37,7 @@ def sweep(
     executor: futures.Executor | None = None,
     progress: bool = True,
     dims: Mapping[str, Sequence[str]] | None = None,
+    coords: Mapping[str, ArrayLike] | None = None,
     units: Mapping[str, str] | None = None,
 ) -> xarray.Dataset:
     """Evaluates a function on the product of all axes: compiled, in chunks, with names and units.
@@ -55,6 +56,7 @@ def sweep(
         progress: show a bar on a terminal.
         dims: names of the dimensions of variables that are no scalars, by variable: {"work": ("time",)}; by default
             "work_0", "work_1", ...
+        coords: values along those dimensions: {"time": times}.
         units: units of variables; those of jaxbatt's own records are known.
 
     Returns:
@@ -78,7 +80,8 @@ def sweep(
     grid = Grid.of(fn, axes)
     programs = Programs(fn, grid.sample())
     variables = variables_of(grid, programs, dims or {}, units or {})
-    sink = _sink(store, grid, variables, grid.block_shape(points_of(batch_size, grid)), programs)
+    layout = Layout.of(grid, variables, coords or {})
+    sink = _sink(store, layout, grid.block_shape(points_of(batch_size, grid)), programs)
     workers = Workers(executor, programs, fn, grid)
     blocks = grid.blocks(sink.block)
     missing = [number for number, done in enumerate(sink.finished()) if not done]
@@ -96,13 +99,12 @@ def sweep(
     return data.assign_attrs(notes)
 
 
-def _sink(
-    store: str | os.PathLike[str] | None, grid: Grid, variables: dict[str, Variable], block: tuple[int, ...], programs: Programs
-) -> Sink:
+def _sink(store: str | os.PathLike[str] | None, layout: Layout, block: tuple[int, ...], programs: Programs) -> Sink:
     if store is None:
-        return Memory(grid, variables, block)
-    described = {f"variable {name}": str(variable) for name, variable in variables.items()}
-    return Store(store, grid, variables, block, _study(grid, programs) | described | _versions())
+        return Memory(layout, block)
+    described = {f"variable {name}": str(variable) for name, variable in layout.variables.items()}
+    described |= {f"coordinate {name}": _described(values) for name, values in layout.coords.items()}
+    return Store(store, layout, block, _study(layout.grid, programs) | described | _versions())
 
 
 def _versions() -> dict[str, str]:

@@ -16,16 +16,10 @@ import numpy as np
 import xarray
 import zarr
 
-from jaxbatt.sweeps.axes import Grid, Index
-from jaxbatt.sweeps.layout import Variable
-from jaxbatt.sweeps.records import units_of
+from jaxbatt.sweeps.axes import Index
+from jaxbatt.sweeps.layout import Layout
 
 _STUDY, _CHUNK, _PROGRESS = "jaxbatt_study", "jaxbatt_chunk", "jaxbatt_progress"
-
-
-def coordinates(grid: Grid) -> dict[str, tuple[str, np.ndarray, dict[str, Any]]]:
-    """The axes as coordinates of a dataset."""
-    return {name: (name, values, units_of(name)) for name, values in grid.axes}
 
 
 class Sink(Protocol):
@@ -53,22 +47,22 @@ class Sink(Protocol):
 class Memory:
     """Arrays in memory."""
 
-    def __init__(self, grid: Grid, variables: dict[str, Variable], block: tuple[int, ...]) -> None:
+    def __init__(self, layout: Layout, block: tuple[int, ...]) -> None:
         self.block = block
-        self._grid, self._variables = grid, variables
-        self._arrays = {name: np.full(grid.shape + v.shape, v.blank, v.dtype) for name, v in variables.items()}
+        self._layout, shape = layout, layout.grid.shape
+        self._arrays = {name: np.full(shape + v.shape, v.blank, v.dtype) for name, v in layout.variables.items()}
 
     def finished(self) -> np.ndarray:
-        return np.zeros(len(self._grid.blocks(self.block)), bool)
+        return np.zeros(len(self._layout.grid.blocks(self.block)), bool)
 
     def write(self, number: int, index: Index, values: dict[str, np.ndarray]) -> None:
         for name, array in self._arrays.items():
             array[index] = values[name].reshape(array[index].shape)
 
     def dataset(self) -> xarray.Dataset:
-        names = self._grid.names
-        arrays = {n: (names + v.dims, self._arrays[n], v.attrs) for n, v in self._variables.items()}
-        return xarray.Dataset(arrays, coords=coordinates(self._grid))
+        names = self._layout.grid.names
+        arrays = {n: (names + v.dims, self._arrays[n], v.attrs) for n, v in self._layout.variables.items()}
+        return xarray.Dataset(arrays, coords=self._layout.coordinates)
 
     def annotate(self, attrs: dict[str, Any]) -> None:
         """Nothing: there is only the dataset."""
@@ -80,18 +74,17 @@ class Store:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        grid: Grid,
-        variables: dict[str, Variable],
+        layout: Layout,
         block: tuple[int, ...],
         study: dict[str, str],
     ) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            _create(self.path, grid, variables, block, study)
+            _create(self.path, layout, block, study)
         self._group: Any = _opened(self.path, study)
         chunk: Any = self._group.attrs[_CHUNK]
         self.block: tuple[int, ...] = tuple(chunk)
-        self._variables = variables
+        self._variables = layout.variables
         self._done: Any = self._group[f"{_PROGRESS}/finished"]
 
     def finished(self) -> np.ndarray:
@@ -110,13 +103,13 @@ class Store:
 
     def dataset(self) -> xarray.Dataset:
         with xarray.open_zarr(self.path, consolidated=False, chunks=None) as stored:
-            return stored.load().drop_attrs(deep=False)
+            return stored[list(self._variables)].load().drop_attrs(deep=False)
 
     def annotate(self, attrs: dict[str, Any]) -> None:
         self._group.attrs.update(attrs)
 
 
-def _create(path: Path, grid: Grid, variables: dict[str, Variable], block: tuple[int, ...], study: dict[str, str]) -> None:
+def _create(path: Path, layout: Layout, block: tuple[int, ...], study: dict[str, str]) -> None:
     """A new store with all arrays and no chunk; it appears in one step, and where another writer was first, his stays."""
     if not path.parent.is_dir():
         raise ValueError(f"`store` must be in a directory, but there is no directory {str(path.parent)!r}.")
@@ -124,9 +117,10 @@ def _create(path: Path, grid: Grid, variables: dict[str, Variable], block: tuple
     try:
         group = zarr.open_group(draft / "new", mode="w-", zarr_format=3)
         group.attrs.update({_STUDY: study, _CHUNK: list(block)})
-        for name, (_, values, units) in coordinates(grid).items():
+        for name, (_, values, units) in layout.coordinates.items():
             group.create_array(name, data=values, dimension_names=[name], attributes=units)
-        for name, v in variables.items():
+        grid = layout.grid
+        for name, v in layout.variables.items():
             group.create_array(
                 name,
                 shape=grid.shape + v.shape,

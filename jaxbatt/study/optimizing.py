@@ -1,0 +1,150 @@
+"""Study files of ``jaxbatt optimize``.
+
+[battery]
+n_spins = 8
+couplings = "power_law"        # or "nearest_neighbor", or a matrix
+p = 1.0
+
+[protocol]
+kind = "piecewise"             # or "constant", "fourier"
+pieces = 32
+
+[optimize]
+objective = "power"
+bounds = [-4.0, 4.0]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxbatt as jb
+from jaxbatt.battery import Battery
+from jaxbatt.protocols import Protocol
+from jaxbatt.solvers import Solver
+from jaxbatt.study.models import BatteryChoice, solver_named, solver_of
+from jaxbatt.study.tables import NUMBER, SWITCH, WHOLE, WORD, Table, array_of, at_least_one, read_toml
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimalStudy:
+    """What a study file of ``jaxbatt optimize`` asks for.
+
+    Attributes:
+        batteries: the battery, or all members of an ensemble.
+        protocol: the charging field, for its kind and shape.
+        solver: None for the default.
+        options: keyword arguments of ``optimize``.
+        points: how many times of the curves are kept.
+    """
+
+    batteries: tuple[Battery, ...]
+    protocol: Protocol
+    solver: Solver | None
+    options: dict[str, Any]
+    points: int
+
+
+def read_optimal(path: str | os.PathLike[str]) -> OptimalStudy:
+    """Reads a study file of ``jaxbatt optimize``.
+
+    Raises:
+        ValueError: no valid TOML; an unknown table or key; a value of a wrong type: each with what is allowed. And whatever the
+            constructors refuse.
+        OSError: the file cannot be read.
+    """
+    return parse_optimal(read_toml(path))
+
+
+def parse_optimal(content: dict[str, Any]) -> OptimalStudy:
+    """The study of a parsed file; see :func:`read_optimal`."""
+    top = Table("", content)
+    battery = _battery(BatteryChoice.of(top.table("battery", required=True)))
+    batteries, over = _ensemble(top.table("ensemble"), battery)
+    protocol, duration = _protocol(top.table("protocol", required=True), battery.n_spins)
+    solver = solver_named(*solver_of(top.table("solver")))
+    options = _options(top.table("optimize", required=True))
+    output = top.table("output")
+    points = output.take("points", WHOLE, 201)
+    if points < 2:
+        raise ValueError(f"[output] points must be at least 2, but it is {points}.")
+    output.end()
+    top.end()
+    if options["objective"] != "power" and duration is None:
+        raise ValueError(f'[protocol] duration is needed for objective = "{options["objective"]}".')
+    held = {"duration": duration} if isinstance(protocol, jb.ConstantField) else {}
+    return OptimalStudy(batteries, protocol, solver, options | held | {"ensemble": over}, points)
+
+
+def _battery(choice: BatteryChoice) -> jb.SpinBattery:
+    values = choice.values
+    return choice.build(choice.couplings(values), jnp.asarray(values["field"]), jnp.asarray(values["anisotropy"]))
+
+
+def _ensemble(table: Table, battery: jb.SpinBattery) -> tuple[tuple[Battery, ...], str]:
+    """Batteries whose couplings are multiplied by 1 + disorder * (normal numbers), each pair by its own."""
+    members = table.take("members", WHOLE, 1)
+    disorder = table.take("disorder", NUMBER, 0.0)
+    seed = table.take("seed", WHOLE, 0)
+    over = table.take("over", WORD, "mean", choices=("mean", "worst"))
+    table.end()
+    if members < 1 or disorder < 0:
+        raise ValueError(f"[ensemble] needs members >= 1 and disorder >= 0, but they are {members} and {disorder}.")
+    if members == 1:
+        return (battery,), over
+    upper = np.triu(1 + disorder * np.random.default_rng(seed).standard_normal((members, *battery.couplings.shape)), 1)
+    factors = np.abs(upper + upper.swapaxes(1, 2))
+    return tuple(eqx.tree_at(lambda b: b.couplings, battery, battery.couplings * factor) for factor in factors), over
+
+
+def _protocol(table: Table, n_spins: int) -> tuple[Protocol, float | None]:
+    kind = table.take("kind", WORD, "piecewise", choices=("constant", "piecewise", "fourier"))
+    axis = table.take("axis", WORD, "x", choices=("x", "y", "z"))
+    shape: tuple[int, ...] = (n_spins,) if table.take("per_spin", SWITCH, False) else ()
+    duration = table.take("duration", NUMBER)
+    time = 1.0 if duration is None else duration
+    protocol: Protocol
+    if kind == "constant":
+        protocol = jb.ConstantField(jnp.zeros(shape), axis)
+    elif kind == "piecewise":
+        pieces = at_least_one(table, "pieces", 32)
+        protocol = jb.PiecewiseField(jnp.zeros((pieces, *shape)), time, axis)
+    else:
+        order, samples = at_least_one(table, "order", 4), at_least_one(table, "samples", 64)
+        protocol = jb.FourierField(jnp.zeros((order + 1, *shape)), jnp.zeros((order, *shape)), time, samples, axis)
+    table.end()
+    return protocol, duration
+
+
+def _options(table: Table) -> dict[str, Any]:
+    bounds = table.take("bounds", "a pair [lowest, highest] of numbers or arrays of numbers")
+    steps, rate = at_least_one(table, "steps", 300), table.take("rate", NUMBER, 0.1)
+    penalty = table.table("penalty")
+    weights = {name: penalty.take(name, NUMBER, 0.0) for name in ("smoothness", "variance", "energy")}
+    penalty.end()
+    options = {
+        "objective": table.take("objective", WORD, "power", choices=("power", "work", "time")),
+        "energy": table.take("energy", NUMBER),
+        "free_duration": table.take("free_duration", SWITCH, True),
+        "target": table.take("target", NUMBER, 0.99),
+        "couplings": table.take("couplings", WORD, "given", choices=("given", "nonnegative", "signed")),
+        "starts": table.take("starts", WHOLE, 8),
+        "patience": table.take("patience", WHOLE, 100),
+        "key": jax.random.key(table.take("seed", WHOLE, 0)),
+    }
+    table.end()
+    if bounds is not None and (not isinstance(bounds, list) or len(bounds) != 2):
+        raise ValueError(f"[optimize] bounds must be a pair [lowest, highest], but it is {bounds!r}.")
+    if not rate > 0:
+        raise ValueError(f"[optimize] rate must be positive, but it is {rate}.")
+    sides = None if bounds is None else tuple(array_of(table, "bounds", side) for side in bounds)
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
+    return options | {"bounds": sides, "steps": steps, "penalty": jb.Penalty(**weights), "optimizer": optimizer}
