@@ -119,9 +119,12 @@ def _drawing(wanted: SweepStudy) -> dict[str, Any]:
     chosen = dict(wanted.plot)
     if not lengths:
         raise ValueError("--plot needs an axis of more than one value, besides seed.")
-    y = chosen["y"] or next((q for q in wanted.point.quantities if q != "curve"), None)
-    if y is None:
+    numbers = wanted.point.numbers
+    if not numbers:
         raise ValueError("--plot draws numbers over the axes; add max_power or max_work to [measure] quantities.")
+    y = chosen["y"] or numbers[0]
+    if y not in numbers:
+        raise ValueError(f"[plot] y must be one of {', '.join(numbers)}, but it is {y!r}.")
     real = [name for name in lengths if wanted.axes[name].dtype.kind != "U"]
     x = chosen["x"] or max(real or lengths, key=lambda name: lengths[name])
     others = [name for name in lengths if name != x]
@@ -138,8 +141,6 @@ def _drawing(wanted: SweepStudy) -> dict[str, Any]:
 
 
 def _drawn(data: Dataset, y: str, x: str, hue: str | None, heat: str | None) -> Any:
-    if y not in data:
-        raise ValueError(f"[plot] y must be one of {', '.join(map(str, data.data_vars))}, but it is {y!r}.")
     if "seed" in data.dims:
         data = jb.summarize(data, over="seed")
     data = data.squeeze(drop=True)

@@ -82,6 +82,15 @@ class Point:
             for name in self.gradients
         }
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of what can be drawn over the grid: maxima, where they are, and their gradients."""
+        other = {"max_power": "max_power_work", "max_work": "max_work_power"}
+        maxima = [quantity for quantity in self.quantities if quantity in other]
+        places = [name for quantity in maxima for name in (quantity, f"{quantity}_time", other[quantity])]
+        slopes = [_gradient(quantity, name) for quantity in maxima for name in self.gradients]
+        return (*places, *slopes, *(("bandwidth", "deviation") if "charger" in self.quantities else ()))
+
     def is_disordered(self, axes: Collection[str]) -> bool:
         """Whether a seed matters."""
         return any(name in axes or self.fixed[name] for name in ("strength", "field_strength"))
