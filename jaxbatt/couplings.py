@@ -66,9 +66,11 @@ def power_law(n: int, g: ScalarLike, p: ScalarLike, *, kac: bool = False) -> Cou
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def _power_law(n: int, g: Scalar, p: Scalar, kac: bool) -> Couplings:
-    by_distance = jnp.concatenate([jnp.zeros(1), 1 / jnp.arange(1.0, n) ** p])
-    couplings = g * by_distance[_distance(n)]
-    return couplings / (jnp.sum(by_distance[_distance(n)]) / n) if kac and n > 1 else couplings
+    by_distance = jnp.concatenate([jnp.zeros(1), g / jnp.arange(1.0, n) ** p])
+    couplings = by_distance[_distance(n)]
+    if not kac or n == 1:
+        return couplings
+    return couplings * n / jnp.sum(jnp.concatenate([jnp.zeros(1), jnp.arange(1.0, n) ** -p])[_distance(n)])
 
 
 def _distance(n: int) -> np.ndarray:
