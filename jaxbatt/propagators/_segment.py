@@ -24,14 +24,15 @@ class Segment(NamedTuple):
         reach: how far the segment got, at most the limit asked for.
         error: estimate that bounds the error of every state in the 2-norm: the proven truncation, and rounding.
         applications: number of applications of H.
-        top: of a Chebyshev series, the last two vectors of its recurrence, from which its derivative is found.
+        top: of a Chebyshev series, the last two vectors of its recurrence and the number of pairs of terms, from which its
+            derivative is found.
     """
 
     states: States
     reach: Scalar
     error: Scalar
     applications: Int[Array, ""]
-    top: tuple[Rows, Rows] | None = None
+    top: tuple[Rows, Rows, Int[Array, ""]] | None = None
 
 
 class Propagator(Protocol):
@@ -43,7 +44,14 @@ class Propagator(Protocol):
         ...
 
     def advance(
-        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+        self,
+        apply: Apply,
+        center: Scalar,
+        radius: Scalar,
+        rows: Rows,
+        offsets: Float[Array, " m"],
+        limit: Scalar,
+        rate: Scalar,
     ) -> Segment:
         """Evolves from offset 0 towards ``limit`` with an error of at most ``rate`` per unit of time.
 
@@ -64,7 +72,9 @@ def check_tolerance(tol: float) -> None:
     check_positive("tol", tol, "the default of 1e-10 bounds the error of the state")
 
 
-def accumulate(states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"]) -> States:
+def accumulate(
+    states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"]
+) -> States:
     """Returns states + coefficients @ vectors for each of the two rows, in place and by columns that fit the cache.
 
     ``vectors`` are two sets, one for each row, or one set for both.

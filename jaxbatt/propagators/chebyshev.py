@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxbatt._checks import check_positive
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import expand
 from jaxbatt.propagators._segment import Apply, Segment, States, check_tolerance
 
-_TERMS = 512
-"""Terms of the longest segment. Its tail costs some 40 terms, so longer segments would gain little."""
 _REACH = 400.0
-"""Largest radius * time of a segment; 512 terms then leave less than 1e-18."""
+"""Largest radius * time of a segment. Its tail costs some 40 terms, so longer segments would gain little."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,31 +29,59 @@ class Chebyshev:
 
     Args:
         tol: bound of the truncation error of the state (2-norm) at the last time.
+        reach: largest radius * time of one recurrence; longer times take several. It also sets how many terms are held.
 
     Raises:
-        ValueError: tol <= 0.
+        ValueError: tol <= 0, or reach <= 0.
 
     Source: Tal-Ezer and Kosloff, J. Chem. Phys. 81, 3967 (1984); Kapteyn's inequality: DLMF 10.14.8.
     """
 
     tol: float = 1e-10
+    reach: float = dataclasses.field(default=_REACH, repr=False)
 
     def __post_init__(self) -> None:
         check_tolerance(self.tol)
+        check_positive(
+            "reach",
+            self.reach,
+            f"{_REACH:g} spends about a tenth of the terms on the tail",
+        )
 
     def advance(
-        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+        self,
+        apply: Apply,
+        center: Scalar,
+        radius: Scalar,
+        rows: Rows,
+        offsets: Float[Array, " m"],
+        limit: Scalar,
+        rate: Scalar,
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
-        reach = jnp.minimum(limit, longest(radius))
-        terms = series(center, radius, jnp.append(jnp.minimum(offsets, reach), reach), reach, rate)
+        reach = jnp.minimum(limit, longest(radius, self.reach))
+        terms = series(
+            center,
+            radius,
+            jnp.append(jnp.minimum(offsets, reach), reach),
+            reach,
+            rate,
+            self.reach,
+        )
         states, top = terms.states(apply, rows)
-        return Segment(states, reach, terms.error, 2 * terms.pairs, top)
+        return Segment(
+            states, reach, terms.error, 2 * terms.needed, (*top, terms.pairs)
+        )
 
 
-def longest(radius: Scalar) -> Scalar:
-    """The longest time that one series can span."""
-    return _REACH / _widened(radius)
+def longest(radius: Scalar, most: float = _REACH) -> Scalar:
+    """The longest time that one series can span, with radius * time at most ``most``."""
+    return most / _widened(radius)
+
+
+def _terms(most: float) -> int:
+    """Terms, in whole blocks, that leave less than 1e-18 at radius * time = ``most``; 64 for 24, 512 for 400."""
+    return 64 * math.ceil((most + 6 * most ** (1 / 3) + 20) / 64)
 
 
 class Series(NamedTuple):
@@ -62,13 +91,15 @@ class Series(NamedTuple):
         center: middle of an interval that encloses the spectrum.
         radius: half of its length.
         coefficients: (M, K) Re c_k for even k, Im c_k for odd k.
-        pairs: number of pairs of terms that are needed.
+        needed: number of pairs of terms that are needed; those beyond have the coefficient 0.
+        pairs: number of pairs that are computed, the most that is needed in a batch.
         error: bound of the truncation error, and rounding.
     """
 
     center: Scalar
     radius: Scalar
     coefficients: Float[Array, "m k"]
+    needed: Int[Array, ""]
     pairs: Int[Array, ""]
     error: Scalar
 
@@ -78,18 +109,42 @@ class Series(NamedTuple):
 
     def states(self, apply: Apply, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
-        growth = jnp.full(_TERMS, 2, rows.dtype).at[0].set(1)
-        return expand(lambda v: self.scaled(apply, v), rows, self.coefficients, growth, 1, self.pairs)
+        growth = jnp.full(self.coefficients.shape[1], 2, rows.dtype).at[0].set(1)
+        return expand(
+            lambda v: self.scaled(apply, v),
+            rows,
+            self.coefficients,
+            growth,
+            1,
+            self.pairs,
+        )
 
 
-def series(center: Scalar, radius: Scalar, offsets: Float[Array, " m"], reach: Scalar, rate: Scalar) -> Series:
+def series(
+    center: Scalar,
+    radius: Scalar,
+    offsets: Float[Array, " m"],
+    reach: Scalar,
+    rate: Scalar,
+    most: float = _REACH,
+) -> Series:
     """The series for times up to ``reach`` in size, with an error of at most ``rate`` per unit of time."""
-    eps = jnp.finfo(radius.dtype).eps
+    eps, n_terms = jnp.finfo(radius.dtype).eps, _terms(most)
     radius = _widened(radius)
-    tails = _tail_bounds(radius * reach)
-    n_terms = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16)) + 1
-    pairs = largest_of_batch((n_terms + 1) // 2)
-    return Series(center, radius, _coefficients(radius * offsets), pairs, tails[n_terms - 1] + 2 * eps * pairs)
+    tails = _tail_bounds(radius * reach, n_terms)
+    last = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16))
+    needed = (last + 2) // 2
+    coefficients = jnp.where(
+        jnp.arange(n_terms) < 2 * needed, _coefficients(radius * offsets, n_terms), 0
+    )
+    return Series(
+        center,
+        radius,
+        coefficients,
+        needed,
+        largest_of_batch(needed),
+        tails[last] + 2 * eps * needed,
+    )
 
 
 @jax.custom_batching.custom_vmap
@@ -99,17 +154,21 @@ def largest_of_batch(count: Int[Array, ""]) -> Int[Array, ""]:
 
 
 @largest_of_batch.def_vmap
-def _(size: int, batched: list[bool], count: Int[Array, " b"]) -> tuple[Int[Array, ""], bool]:
+def _(
+    size: int, batched: list[bool], count: Int[Array, " b"]
+) -> tuple[Int[Array, ""], bool]:
     return count.max(), False
 
 
 def _widened(radius: Scalar) -> Scalar:
-    return radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny
+    return (
+        radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny
+    )
 
 
-def _tail_bounds(z: Scalar) -> Float[Array, " k"]:
+def _tail_bounds(z: Scalar, n_terms: int) -> Float[Array, " k"]:
     """Bounds of sum_{j > k} 2 |J_j(z)|, k = 0, 1, ...: geometric sums of |J_j(z)| <= exp(sqrt(j^2 - z^2) - j arccosh(j / z))."""
-    order = jnp.arange(1, _TERMS + 1, dtype=z.dtype)
+    order = jnp.arange(1, n_terms + 1, dtype=z.dtype)
     z = jnp.maximum(z, jnp.finfo(z.dtype).eps)
     ratio = order / z
     beyond = ratio > 1
@@ -119,13 +178,38 @@ def _tail_bounds(z: Scalar) -> Float[Array, " k"]:
     return jnp.where(beyond, 2 * jnp.exp(log_first) / (1 - decay), jnp.inf)
 
 
-def _coefficients(z: Float[Array, " m"]) -> Float[Array, "m k"]:
-    """i**k c_k for every z: (2 - delta_k0) J_k(z), by the cosine transform of exp(-i z cos(theta)).
+def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
+    """i**k c_k for every z: (2 - delta_k0) J_k(z), where c_k = (-i)**k J_k, so Re c_2m = (-1)**m J_2m, Im c_2m+1 = -(-1)**m J_2m+1.
 
-    The odd terms are the imaginary part: c_k = (-i)**k J_k, so Re c_2m = (-1)**m J_2m and Im c_2m+1 = -(-1)**m J_2m+1.
+    Miller's algorithm: J_{k-1} = (2 k / z) J_k - J_{k+1} downwards from where J_k is far below rounding, each z from an order of
+    its own; then J_0 + 2 (J_2 + J_4 + ...) = 1 gives the scale. It is stable in this direction (DLMF 3.6, 10.74).
     """
-    angle = jnp.pi / _TERMS * jnp.arange(2 * _TERMS, dtype=z.dtype)
-    phase = z[:, None] * jnp.cos(angle)
-    series = jnp.fft.fft(jax.lax.complex(jnp.cos(phase), -jnp.sin(phase)), axis=-1)[:, :_TERMS] / _TERMS
-    series = series.at[:, 0].divide(2)
-    return jnp.where(jnp.arange(_TERMS) % 2 == 0, series.real, series.imag)
+    size = jnp.abs(z)
+    small = size < jnp.finfo(z.dtype).eps ** 0.25
+    safe = jnp.where(small, 1, size)
+    first = jnp.minimum(safe + 10 * jnp.cbrt(safe) + 16, n_terms - 1).astype(int)
+    top = largest_of_batch(jnp.max(first))
+
+    def down(i, loop):
+        above, here, total, table = loop
+        k = top - i
+        here = jnp.where(k == first, 1e-30, here)
+        table = jax.lax.dynamic_update_slice_in_dim(table, here[None], k, 0)
+        total = total + jnp.where(k % 2 == 0, jnp.where(k == 0, 1, 2) * here, 0)
+        below = (2 * k / safe) * here - above
+        return here, jnp.where(k <= first, below, 0), total, table
+
+    zero = jnp.zeros_like(z)
+    _, _, total, table = jax.lax.fori_loop(
+        0, top + 1, down, (zero, zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype))
+    )
+    order = jnp.arange(n_terms)
+    bessel = jnp.where(order == 0, 1, 2) * (table / total).T
+    series = jnp.stack([1 - size**2 / 4, size, size**2 / 4, size**3 / 24], axis=-1)
+    series = jnp.pad(series, ((0, 0), (0, n_terms - 4)))
+    signs = np.array([1, -1, -1, 1])[np.arange(n_terms) % 4]
+    return (
+        jnp.where(small[:, None], series, bessel)
+        * signs
+        * jnp.where((order % 2 == 1) & (z[:, None] < 0), -1, 1)
+    )

@@ -12,8 +12,8 @@ from jaxbatt import protocols
 from jaxbatt._types import Magnetization, Scalar, Times
 from jaxbatt.battery import Battery
 
-WINDOW_DEGREE = 128
-WINDOW_PHASE = 80.0
+WINDOW_DEGREE = 60
+WINDOW_PHASE = 24.0
 """A search for maxima interpolates W(t) by this degree on windows of half length WINDOW_PHASE / bandwidth."""
 
 
@@ -70,6 +70,10 @@ class Evolution(eqx.Module):
     def curve(self, times: Times) -> tuple[Carry, Record]:
         """:meth:`sample` from the start; the record is differentiable with respect to every number of the problem."""
         return self.sample(self.start(), times)
+
+    def windowed(self) -> Evolution:
+        """The same for samples of windows of a search."""
+        return self
 
     @abc.abstractmethod
     def limits(self) -> Limits:
