@@ -57,11 +57,7 @@ def find_maximum(
         the maximum; whether the whole range was searched (or a first maximum was found); the evolution's last carry.
     """
     evolution, limits = evolution.windowed(), evolution.limits()
-    length = (
-        2
-        * WINDOW_PHASE
-        / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
-    )
+    length = 2 * WINDOW_PHASE / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
     horizon = jnp.minimum(horizon, evolution.edges[-1])
 
     def end_of_search(best: Found) -> Scalar:
@@ -76,47 +72,23 @@ def find_maximum(
 
     def window(search: _Search) -> _Search:
         start = search.carry.time
-        edge = evolution.edges[
-            jnp.searchsorted(evolution.edges, start, side="right").clip(
-                max=len(evolution.edges) - 1
-            )
-        ]
-        stop = jnp.minimum(
-            jnp.minimum(start + length, edge), end_of_search(search.best)
-        )
-        nodes = (
-            start
-            + (stop - start)
-            * (1 - jnp.cos(jnp.pi / WINDOW_DEGREE * jnp.arange(WINDOW_DEGREE + 1)))
-            / 2
-        )
+        edge = evolution.edges[jnp.searchsorted(evolution.edges, start, side="right").clip(max=len(evolution.edges) - 1)]
+        stop = jnp.minimum(jnp.minimum(start + length, edge), end_of_search(search.best))
+        nodes = start + (stop - start) * (1 - jnp.cos(jnp.pi / WINDOW_DEGREE * jnp.arange(WINDOW_DEGREE + 1))) / 2
         carry, record = evolution.sample(search.carry, nodes.at[-1].set(stop))
         series = _Series(_cosine_coefficients(record.work), start, stop - start)
         found, hit, slope = _best_of_window(series, objective, first, search.slope)
         # Work that is zero to rounding on a whole window stays zero, for W(t) is analytic while the field is constant.
-        silent = jnp.max(jnp.abs(record.work)) <= 64 * jnp.finfo(
-            record.work.dtype
-        ).eps * jnp.abs(limits.work)
+        silent = jnp.max(jnp.abs(record.work)) <= 64 * jnp.finfo(record.work.dtype).eps * jnp.abs(limits.work)
         better = (found.value > search.best.value) & ~silent
-        best = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), found, search.best
-        )
-        done = (carry.time >= end_of_search(best)) | (
-            silent & (len(evolution.edges) == 1)
-        )
-        return _Search(
-            carry, best, slope, search.windows + 1, done | hit if first else done
-        )
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, search.best)
+        done = (carry.time >= end_of_search(best)) | (silent & (len(evolution.edges) == 1))
+        return _Search(carry, best, slope, search.windows + 1, done | hit if first else done)
 
     def unfinished(search: _Search) -> Array:
         # A search for work ends at the horizon: one that cannot get there is not begun.
         hopeless = (horizon > length * MAX_WINDOWS) if objective == "work" else False
-        return (
-            ~search.done
-            & search.carry.valid
-            & (search.windows < MAX_WINDOWS)
-            & ~jnp.asarray(hopeless)
-        )
+        return ~search.done & search.carry.valid & (search.windows < MAX_WINDOWS) & ~jnp.asarray(hopeless)
 
     zero = jnp.zeros(())
     search = _Search(
@@ -126,9 +98,7 @@ def find_maximum(
         jnp.zeros((), int),
         jnp.zeros((), bool),
     )
-    if jax.eval_shape(lambda: window(search).carry) != jax.eval_shape(
-        lambda: search.carry
-    ):
+    if jax.eval_shape(lambda: window(search).carry) != jax.eval_shape(lambda: search.carry):
         search = window(search)
     search = jax.lax.while_loop(unfinished, window, search)
     return search.best, search.done, search.carry
@@ -172,11 +142,7 @@ class _Tables(NamedTuple):
         power = np.arange(_TAYLOR + 1)[:, None]
         factorial = np.cumprod(np.maximum(power, 1), axis=0)
         # Derivatives of cos: cos, -sin, -cos, sin.
-        taylor = (
-            np.array([1, -1, -1, 1])[power % 4]
-            * (order * np.pi / intervals / 2) ** power
-            / factorial
-        )
+        taylor = np.array([1, -1, -1, 1])[power % 4] * (order * np.pi / intervals / 2) ** power / factorial
         return cls(
             theta,
             np.cos(theta[:, None] * order),
@@ -212,9 +178,7 @@ class _Series(NamedTuple):
         )
         return (rows * _TABLES.taylor) @ self.coefficients
 
-    def inside(
-        self, local: Array, interval: Array, place: Array, objective: Objective
-    ) -> tuple[Array, Array, Array, Array]:
+    def inside(self, local: Array, interval: Array, place: Array, objective: Objective) -> tuple[Array, Array, Array, Array]:
         """The same at places of intervals, from their polynomials."""
         half = np.pi / _GRID / 2
         # theta falls while t rises: a place counts along theta, so from the later to the earlier end.
@@ -226,9 +190,7 @@ class _Series(NamedTuple):
         rate = -2 / self.length * slope / half / jnp.where(sine > 0, sine, 1)
         return self._seen(theta, work, rate, objective)
 
-    def _seen(
-        self, theta, work, rate, objective: Objective
-    ) -> tuple[Array, Array, Array, Array]:
+    def _seen(self, theta: Array, work: Array, rate: Array, objective: Objective) -> tuple[Array, Array, Array, Array]:
         time = self.start + self.length * (1 + jnp.cos(theta)) / 2
         if objective == "work":
             return time, work, work, rate
@@ -257,24 +219,16 @@ def _best_of_window(
     if first:
         order = -jnp.arange(_GRID, dtype=value.dtype)
     else:
-        order = jnp.maximum(value[:-1], value[1:]) + jnp.abs(
-            value[1:] - value[:-1]
-        ) * fraction * (1 - fraction)
+        order = jnp.maximum(value[:-1], value[1:]) + jnp.abs(value[1:] - value[:-1]) * fraction * (1 - fraction)
     interval = _largest(jnp.where(peak, order, -jnp.inf), 1 if first else _CANDIDATES)
-    refined = _refined(
-        series, objective, interval, slope[interval], slope[interval + 1]
-    )
+    refined = _refined(series, objective, interval, slope[interval], slope[interval + 1])
     refined = refined._replace(value=jnp.where(peak[interval], refined.value, -jnp.inf))
     # Where the field jumps, P may rise up to the beginning of the window and fall from there.
     kink = (slope_before > 0) & ~rising[0]
     ends = jax.tree.map(lambda x: x[jnp.array([0, -1])], Found(value, time, work))
     everything = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), refined, ends)
     # Of the first maximum: the beginning of the window, the first peak inside, or, while the power still rises, the end.
-    choice = (
-        jnp.where(kink, 1, jnp.where(peak.any(), 0, 2))
-        if first
-        else jnp.argmax(everything.value)
-    )
+    choice = jnp.where(kink, 1, jnp.where(peak.any(), 0, 2)) if first else jnp.argmax(everything.value)
     found = jax.tree.map(lambda x: x[choice], everything)
     return found, peak.any() | kink, slope[-1]
 
@@ -299,9 +253,7 @@ def _refined(
     local = series.around(interval)
 
     def middle(low: Array, up: Array, high: Array, down: Array) -> Array:
-        return low + (high - low) * jnp.where(
-            up == down, 0, up / jnp.where(up == down, 1, up - down)
-        )
+        return low + (high - low) * jnp.where(up == down, 0, up / jnp.where(up == down, 1, up - down))
 
     def step(_: Int[Array, ""], state: tuple[Array, ...]) -> tuple[Array, ...]:
         low, up, high, down = state

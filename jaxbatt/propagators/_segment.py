@@ -72,9 +72,7 @@ def check_tolerance(tol: float) -> None:
     check_positive("tol", tol, "the default of 1e-10 bounds the error of the state")
 
 
-def accumulate(
-    states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"]
-) -> States:
+def accumulate(states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"]) -> States:
     """Returns states + coefficients @ vectors for each of the two rows, in place and by columns that fit the cache.
 
     ``vectors`` are two sets, one for each row, or one set for both.

@@ -69,9 +69,7 @@ class Chebyshev:
             self.reach,
         )
         states, top = terms.states(apply, rows)
-        return Segment(
-            states, reach, terms.error, 2 * terms.needed, (*top, terms.pairs)
-        )
+        return Segment(states, reach, terms.error, 2 * terms.needed, (*top, terms.pairs))
 
 
 def longest(radius: Scalar, most: float = _REACH) -> Scalar:
@@ -134,9 +132,7 @@ def series(
     tails = _tail_bounds(radius * reach, n_terms)
     last = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16))
     needed = (last + 2) // 2
-    coefficients = jnp.where(
-        jnp.arange(n_terms) < 2 * needed, _coefficients(radius * offsets, n_terms), 0
-    )
+    coefficients = jnp.where(jnp.arange(n_terms) < 2 * needed, _coefficients(radius * offsets, n_terms), 0)
     return Series(
         center,
         radius,
@@ -154,16 +150,12 @@ def largest_of_batch(count: Int[Array, ""]) -> Int[Array, ""]:
 
 
 @largest_of_batch.def_vmap
-def _(
-    size: int, batched: list[bool], count: Int[Array, " b"]
-) -> tuple[Int[Array, ""], bool]:
+def _(size: int, batched: list[bool], count: Int[Array, " b"]) -> tuple[Int[Array, ""], bool]:
     return count.max(), False
 
 
 def _widened(radius: Scalar) -> Scalar:
-    return (
-        radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny
-    )
+    return radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny
 
 
 def _tail_bounds(z: Scalar, n_terms: int) -> Float[Array, " k"]:
@@ -179,7 +171,7 @@ def _tail_bounds(z: Scalar, n_terms: int) -> Float[Array, " k"]:
 
 
 def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
-    """i**k c_k for every z: (2 - delta_k0) J_k(z), where c_k = (-i)**k J_k, so Re c_2m = (-1)**m J_2m, Im c_2m+1 = -(-1)**m J_2m+1.
+    """Re c_k for even k, Im c_k for odd k, for every z: c_k = (2 - delta_k0) (-i)**k J_k(z).
 
     Miller's algorithm: J_{k-1} = (2 k / z) J_k - J_{k+1} downwards from where J_k is far below rounding, each z from an order of
     its own; then J_0 + 2 (J_2 + J_4 + ...) = 1 gives the scale. It is stable in this direction (DLMF 3.6, 10.74).
@@ -190,7 +182,7 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
     first = jnp.minimum(safe + 10 * jnp.cbrt(safe) + 16, n_terms - 1).astype(int)
     top = largest_of_batch(jnp.max(first))
 
-    def down(i, loop):
+    def down(i: Int[Array, ""], loop: tuple[Array, ...]) -> tuple[Array, ...]:
         above, here, total, table = loop
         k = top - i
         here = jnp.where(k == first, 1e-30, here)
@@ -200,16 +192,10 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
         return here, jnp.where(k <= first, below, 0), total, table
 
     zero = jnp.zeros_like(z)
-    _, _, total, table = jax.lax.fori_loop(
-        0, top + 1, down, (zero, zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype))
-    )
+    _, _, total, table = jax.lax.fori_loop(0, top + 1, down, (zero, zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype)))
     order = jnp.arange(n_terms)
     bessel = jnp.where(order == 0, 1, 2) * (table / total).T
     series = jnp.stack([1 - size**2 / 4, size, size**2 / 4, size**3 / 24], axis=-1)
     series = jnp.pad(series, ((0, 0), (0, n_terms - 4)))
     signs = np.array([1, -1, -1, 1])[np.arange(n_terms) % 4]
-    return (
-        jnp.where(small[:, None], series, bessel)
-        * signs
-        * jnp.where((order % 2 == 1) & (z[:, None] < 0), -1, 1)
-    )
+    return jnp.where(small[:, None], series, bessel) * signs * jnp.where((order % 2 == 1) & (z[:, None] < 0), -1, 1)

@@ -31,8 +31,9 @@ def circulant_spectrum(row: Float[Array, " n"]) -> Float[Array, " m"]:
 
 
 def bandwidth(field: Scalar, coupling: Scalar) -> Scalar:
-    """The angular frequency for which a search's window (``WINDOW_PHASE`` / bandwidth to either side, degree ``WINDOW_DEGREE``) interpolates W to 1e-12.
+    """The angular frequency for which a search's window interpolates W to 1e-12.
 
+    The window reaches ``WINDOW_PHASE`` / frequency to either side, its polynomial has the degree ``WINDOW_DEGREE``.
     For complex times |dS/dt| <= 2 (field + coupling r) r with r the length of the longest Bloch vector, so that all are
     shorter than r up to the distance y(r) from the real axis. Then |W| <= 2 r^2 (in units of the largest |H_0|) on the
     ellipse of semi-axis y about the window, and its polynomial is off by 8 r^2 rho^-degree / (rho - 1), rho > 1.24 (Trefethen,

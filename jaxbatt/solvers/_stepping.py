@@ -57,12 +57,8 @@ class SteppedEvolution(Evolution):
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
         run = self._run(carry, times)
-        start = (
-            run.begin() if carry.state.rows.shape[0] == 2 else run.step(run.begin())[0]
-        )
-        return run.end(
-            jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start)
-        )
+        start = run.begin() if carry.state.rows.shape[0] == 2 else run.step(run.begin())[0]
+        return run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
@@ -77,37 +73,25 @@ class SteppedEvolution(Evolution):
             segment.top[:2],
             segment.top[2],
         )
-        carry, record = run.end(
-            jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start)
-        )
+        carry, record = run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
         return carry, record, opening
 
     def _run(self, carry: Carry, times: Times) -> _Run:
         dtype = carry.state.rows.dtype
         # Half of the tolerance is for truncation; the other is left to rounding.
         tol = jnp.asarray(self.propagator.tol, dtype)
-        rate = (
-            tol / 2 / jnp.maximum(times[-1] - carry.time, jnp.finfo(dtype).tiny ** 0.5)
-        )
+        rate = tol / 2 / jnp.maximum(times[-1] - carry.time, jnp.finfo(dtype).tiny ** 0.5)
         fixed = self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
         # Within one piece <H> is conserved and only <H_0 - H> is measured; from piece to piece errors of <H_0> add to it.
-        spread = (
-            2 * self.system.energy_bounds()[0].radius
-            if fixed is None
-            else jnp.zeros((), dtype)
-        )
-        return _Run(
-            self, carry, times, min(self.window, len(times)), rate, fixed, spread
-        )
+        spread = 2 * self.system.energy_bounds()[0].radius if fixed is None else jnp.zeros((), dtype)
+        return _Run(self, carry, times, min(self.window, len(times)), rate, fixed, spread)
 
     def windowed(self) -> SteppedEvolution:
         if not isinstance(self.propagator, Chebyshev):
             return self
         # A hundredth more, so that rounding does not leave a rest of the window to a second segment.
         reach = min(self.propagator.reach, 1.01 * WINDOW_PHASE)
-        return dataclasses.replace(
-            self, propagator=dataclasses.replace(self.propagator, reach=reach)
-        )
+        return dataclasses.replace(self, propagator=dataclasses.replace(self.propagator, reach=reach))
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
@@ -118,15 +102,11 @@ class SteppedEvolution(Evolution):
         work = energy.center + energy.radius - initial
         if len(self.levels) == 1:
             gain = self.system.stretch(self.levels[0]).gain.bounds()
-            work = jnp.minimum(
-                work, gain.center + gain.radius + self.start().state.base
-            )
+            work = jnp.minimum(work, gain.center + gain.radius + self.start().state.base)
         return Limits(2 * radii.max(), work)
 
     def _stretch(self, piece: Int[Array, ""]) -> Stretch:
-        return self.system.stretch(
-            self.levels[0] if len(self.levels) == 1 else self.levels[piece]
-        )
+        return self.system.stretch(self.levels[0] if len(self.levels) == 1 else self.levels[piece])
 
     def advance(
         self,
@@ -166,16 +146,9 @@ class SteppedEvolution(Evolution):
         else:
             next_base = base
         deviation = deviation + segment.error
-        error = jnp.maximum(
-            carry.error, deviation * (2 * stretch.gain.bounds().radius + spread)
-        )
+        error = jnp.maximum(carry.error, deviation * (2 * stretch.gain.bounds().radius + spread))
         passed = jnp.sum(offsets <= segment.reach)
-        valid = (
-            carry.valid
-            & jnp.isfinite(time)
-            & jnp.all(jnp.isfinite(gains))
-            & ((passed > 0) | (segment.reach > 0))
-        )
+        valid = carry.valid & jnp.isfinite(time) & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
         state = StateCarry(rows, piece, next_base, deviation)
         applications = carry.applications + segment.applications
         record = Record(base + gains[:-1], magnetization[:-1])
@@ -202,19 +175,13 @@ class _Run:
 
     def begin(self) -> _Loop:
         count, dtype = len(self.times) + self.window, self.before.state.rows.dtype
-        empty = Record(
-            jnp.full(count, jnp.nan, dtype), jnp.full((count, 3), jnp.nan, dtype)
-        )
+        empty = Record(jnp.full(count, jnp.nan, dtype), jnp.full((count, 3), jnp.nan, dtype))
         return _Loop(jnp.zeros((), int), self.before, empty)
 
     def step(self, loop: _Loop) -> tuple[_Loop, Segment]:
-        padded = jnp.concatenate(
-            [self.times, jnp.broadcast_to(self.times[-1], (self.window,))]
-        )
+        padded = jnp.concatenate([self.times, jnp.broadcast_to(self.times[-1], (self.window,))])
         wanted = jax.lax.dynamic_slice_in_dim(padded, loop.done, self.window)
-        carry, new, passed, segment = self.evolution.advance(
-            loop.carry, wanted, self.rate, self.fixed, self.spread
-        )
+        carry, new, passed, segment = self.evolution.advance(loop.carry, wanted, self.rate, self.fixed, self.spread)
         record = jax.tree.map(
             lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, loop.done, 0),
             loop.record,
@@ -227,26 +194,18 @@ class _Run:
 
     def end(self, loop: _Loop) -> tuple[Carry, Record]:
         count, carry, tol = len(self.times), loop.carry, self.evolution.propagator.tol
-        met = carry.state.deviation - self.before.state.deviation <= jnp.asarray(
-            tol, carry.state.deviation.dtype
-        )
+        met = carry.state.deviation - self.before.state.deviation <= jnp.asarray(tol, carry.state.deviation.dtype)
         met = met & (loop.done >= count) & (self.times[-1] <= self.evolution.edges[-1])
-        return carry._replace(valid=carry.valid & met), Record(
-            loop.record.work[:count], loop.record.magnetization[:count]
-        )
+        return carry._replace(valid=carry.valid & met), Record(loop.record.work[:count], loop.record.magnetization[:count])
 
 
-def _measure_all(
-    gain: Measured, states: Float[Array, "2 m d"]
-) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
+def _measure_all(gain: Measured, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
     count, size = states.shape[1:]
     batches = -(-count * size // 2**16)
     together = -(-count // min(batches, count))
     # Rounded up to whole batches, by measuring the last state again: a remainder would be compiled a second time.
     index = jnp.minimum(jnp.arange(-(-count // together) * together), count - 1)
-    measured = jax.lax.map(
-        lambda j: gain.measure(states[:, j]), index, batch_size=together
-    )
+    measured = jax.lax.map(lambda j: gain.measure(states[:, j]), index, batch_size=together)
     return jax.tree.map(lambda x: x[:count], measured)
 
 
@@ -259,9 +218,7 @@ def _differentiable_curve(
 
 
 @_differentiable_curve.def_fwd
-def _curve_forward(
-    perturbed: Any, inputs: tuple[SteppedEvolution, Times]
-) -> tuple[tuple[Carry, Record], tuple[Rows, Opening]]:
+def _curve_forward(perturbed: Any, inputs: tuple[SteppedEvolution, Times]) -> tuple[tuple[Carry, Record], tuple[Rows, Opening]]:
     evolution, times = inputs
     few = dataclasses.replace(evolution, window=min(evolution.window, OUTPUTS))
     carry, record, opening = few.opened(times)
@@ -283,13 +240,7 @@ def _curve_backward(
         jnp.zeros((len(times), 3)) if magnetization is None else magnetization,
     )
     tol = evolution.propagator.tol
-    found = sweep_back(
-        evolution.system, evolution.levels, evolution.edges, tol, times, record, *kept
-    )
-    nothing = jax.tree.map(
-        lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else None, evolution
-    )
+    found = sweep_back(evolution.system, evolution.levels, evolution.edges, tol, times, record, *kept)
+    nothing = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else None, evolution)
     where = (found.system, found.levels, found.edges)
-    return eqx.tree_at(
-        lambda e: (e.system, e.levels, e.edges), nothing, where
-    ), found.times
+    return eqx.tree_at(lambda e: (e.system, e.levels, e.edges), nothing, where), found.times
