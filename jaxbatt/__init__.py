@@ -14,8 +14,10 @@ if "JAX_ENABLE_X64" not in os.environ:
 
 from jaxbatt import theory
 from jaxbatt.battery import PauliBattery, SpinBattery
+from jaxbatt.charger import ChargerScale, charger_scale
 from jaxbatt.charging import charge, max_power, max_work
 from jaxbatt.couplings import nearest_neighbor, power_law
+from jaxbatt.disorder import disordered, random_field
 from jaxbatt.paulis import PauliSum
 from jaxbatt.propagators import Chebyshev, Krylov, Taylor
 from jaxbatt.protocols import ConstantField, FourierField, PiecewiseField
@@ -42,6 +44,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
 __version__ = "0.1.0"
 
 __all__ = [
+    "ChargerScale",
     "ChargingCurve",
     "Chebyshev",
     "Collective",
@@ -63,6 +66,8 @@ __all__ = [
     "StateVector",
     "Taylor",
     "charge",
+    "charger_scale",
+    "disordered",
     "max_power",
     "max_work",
     "nearest_neighbor",
@@ -71,6 +76,7 @@ __all__ = [
     "plan",
     "plots",
     "power_law",
+    "random_field",
     "seeds",
     "sweep",
     "theory",

@@ -12,14 +12,14 @@ import jaxbatt
 ROOT = pathlib.Path(jaxbatt.__file__).parent
 LAYERS = [
     ["_types", "_checks", "_progress"],
-    ["couplings", "paulis", "protocols", "results"],
+    ["couplings", "disorder", "paulis", "protocols", "results"],
     ["battery", "kernels", "propagators", "plots"],
     ["hamiltonian"],
     ["observables", "theory"],
     ["solvers"],
     ["maxima"],
     ["slopes"],
-    ["charging"],
+    ["charging", "charger"],
     ["sweeps", "optimization"],
     ["paper", "study"],
     ["cli"],
