@@ -56,7 +56,7 @@ def find_maximum(
     Returns:
         the maximum; whether the whole range was searched (or a first maximum was found); the evolution's last carry.
     """
-    evolution, limits = evolution.windowed(), evolution.limits()
+    limits = evolution.limits()
     length = 2 * WINDOW_PHASE / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
     horizon = jnp.minimum(horizon, evolution.edges[-1])
 
@@ -64,23 +64,22 @@ def find_maximum(
         if objective == "work" or first:
             return horizon
         found = best.value > 0
-        return jnp.where(
-            found,
-            jnp.minimum(horizon, limits.work / jnp.where(found, best.value, 1)),
-            horizon,
-        )
+        return jnp.where(found, jnp.minimum(horizon, limits.work / jnp.where(found, best.value, 1)), horizon)
 
     def window(search: _Search) -> _Search:
         start = search.carry.time
         edge = evolution.edges[jnp.searchsorted(evolution.edges, start, side="right").clip(max=len(evolution.edges) - 1)]
         stop = jnp.minimum(jnp.minimum(start + length, edge), end_of_search(search.best))
         nodes = start + (stop - start) * (1 - jnp.cos(jnp.pi / WINDOW_DEGREE * jnp.arange(WINDOW_DEGREE + 1))) / 2
-        carry, record = evolution.sample(search.carry, nodes.at[-1].set(stop))
-        series = _Series(_cosine_coefficients(record.work), start, stop - start)
+        carry, work = evolution.window(search.carry, nodes.at[-1].set(stop))
+        series = _Series(_cosine_coefficients(work), start, stop - start)
         found, hit, slope = _best_of_window(series, objective, first, search.slope)
         # Work that is zero to rounding on a whole window stays zero, for W(t) is analytic while the field is constant.
-        silent = jnp.max(jnp.abs(record.work)) <= 64 * jnp.finfo(record.work.dtype).eps * jnp.abs(limits.work)
-        better = (found.value > search.best.value) & ~silent
+        size, eps = jnp.max(jnp.abs(work)), jnp.finfo(work.dtype).eps
+        silent = size <= 64 * eps * jnp.abs(limits.work)
+        # Of work that is never positive rounding leaves a slope at t = 0.
+        rounding = eps * size * (2 * WINDOW_DEGREE**2 / (stop - start) if objective == "power" else 64)
+        better = (found.value > jnp.maximum(search.best.value, rounding)) & ~silent
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, search.best)
         done = (carry.time >= end_of_search(best)) | (silent & (len(evolution.edges) == 1))
         return _Search(carry, best, slope, search.windows + 1, done | hit if first else done)
@@ -91,13 +90,7 @@ def find_maximum(
         return ~search.done & search.carry.valid & (search.windows < MAX_WINDOWS) & ~jnp.asarray(hopeless)
 
     zero = jnp.zeros(())
-    search = _Search(
-        evolution.start(),
-        Found(zero, zero, zero),
-        zero,
-        jnp.zeros((), int),
-        jnp.zeros((), bool),
-    )
+    search = _Search(evolution.start(), Found(zero, zero, zero), zero, jnp.zeros((), int), jnp.zeros((), bool))
     if jax.eval_shape(lambda: window(search).carry) != jax.eval_shape(lambda: search.carry):
         search = window(search)
     search = jax.lax.while_loop(unfinished, window, search)
@@ -128,29 +121,13 @@ class _Tables(NamedTuple):
         order = np.arange(degree + 1)
         theta = np.pi * (1 - np.arange(intervals + 1) / intervals)
         inner = theta[1:-1, None]
-        rate = (
-            np.vstack(
-                [
-                    order * (-1.0) ** (order + 1),
-                    np.sin(inner * order) / np.sin(inner),
-                    order,
-                ]
-            )
-            * order
-        )
+        rate = np.vstack([order * (-1.0) ** (order + 1), np.sin(inner * order) / np.sin(inner), order]) * order
         middle = (theta[:-1] + theta[1:])[:, None] / 2
         power = np.arange(_TAYLOR + 1)[:, None]
         factorial = np.cumprod(np.maximum(power, 1), axis=0)
         # Derivatives of cos: cos, -sin, -cos, sin.
         taylor = np.array([1, -1, -1, 1])[power % 4] * (order * np.pi / intervals / 2) ** power / factorial
-        return cls(
-            theta,
-            np.cos(theta[:, None] * order),
-            rate,
-            np.cos(middle * order),
-            np.sin(middle * order),
-            taylor,
-        )
+        return cls(theta, np.cos(theta[:, None] * order), rate, np.cos(middle * order), np.sin(middle * order), taylor)
 
 
 _TABLES = _Tables.of(WINDOW_DEGREE, _GRID)
@@ -242,13 +219,7 @@ def _largest(values: Float[Array, " g"], count: int) -> Int[Array, " m"]:
     return jnp.stack(places)
 
 
-def _refined(
-    series: _Series,
-    objective: Objective,
-    interval: Int[Array, " m"],
-    before: Array,
-    after: Array,
-) -> Found:
+def _refined(series: _Series, objective: Objective, interval: Int[Array, " m"], before: Array, after: Array) -> Found:
     """The zero of the slope in some intervals, by regula falsi in which an end that stays counts half."""
     local = series.around(interval)
 

@@ -49,6 +49,21 @@ class Gain(eqx.Module):
                 gain = gain + jnp.sum(density * diagonal)
         return gain, _mean_spin(densities)
 
+    def forms(self, vectors: Float[Array, "2 l d"]) -> Float[Array, "2 l l"] | None:
+        """<v_j|(H_0 - H) v_k> for two sets of real vectors; None where H_0 - H is not real.
+
+        The work at M times of a series is then M small quadratic forms, and no state is needed.
+        """
+        along_x, along_y, along_z = self.diagonals
+        if along_y is not None or (self.many is not None and not self.many.is_real):
+            return None
+        image = jnp.zeros_like(vectors) if along_z is None else along_z * vectors
+        if along_x is not None:
+            image = image + walsh(along_x * walsh(vectors)) / vectors.shape[-1]
+        if self.many is not None:
+            image = image + self.many.apply(vectors.reshape(-1, vectors.shape[-1])).reshape(vectors.shape)
+        return jnp.einsum("sjd,skd->sjk", vectors, image)
+
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""
         center, radius = self.many.bounds() if self.many is not None else (0.0, 0.0)

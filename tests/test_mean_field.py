@@ -13,9 +13,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ellipj
 
 import jaxbatt as jb
+from jaxbatt.solvers import WINDOW_DEGREE, WINDOW_PHASE
 from jaxbatt.solvers.mean_field import _MIN_TOEPLITZ, _TRUSTED
 
-COUNT = 129
+COUNT = WINDOW_DEGREE + 1
 """Times in (nearly) every curve: one more than the degree of the search's polynomials, and one shape to compile."""
 REFERENCE = 1e-11
 """Error of SciPy's curves per unit of energy: a hundred times their local tolerance, for up to 30 periods."""
@@ -132,12 +133,12 @@ def test_windows_of_a_search_are_interpolated(k):
     n = 7
     battery, drive, solver = elliptic_battery(n, k), jb.ConstantField(OMEGA), jb.MeanField()
     bandwidth = float(solver.evolve(solver.prepare(battery, drive)).limits().bandwidth)
-    for window in (0, 2):
-        times = nodes(window * 160 / bandwidth, (window + 1) * 160 / bandwidth)
+    for window in (0, 6):
+        times = nodes(window * 2 * WINDOW_PHASE / bandwidth, (window + 1) * 2 * WINDOW_PHASE / bandwidth)
         curve = jb.charge(battery, drive, times, solver=solver)
         between = np.linspace(times[0], times[-1], 1000)[1:-1]
         found = BarycentricInterpolator(times, np.asarray(curve.work))(between)
-        # 1e-12 of the largest |H_0|, and the Lebesgue constant 2 / pi log(128) + 1 < 5 times the error of the samples.
+        # 1e-12 of the largest |H_0|, and the Lebesgue constant 2 / pi log(60) + 1 < 5 times the error of the samples.
         scale = n * (1 + OMEGA * k)
         np.testing.assert_allclose(found, elliptic_work(n, k, between), atol=2e-12 * scale + 5 * float(curve.info.error), rtol=0)
         assert 5 * curve.info.error < 1e-7 * scale
@@ -147,8 +148,8 @@ def test_bandwidth_is_that_of_precession_without_interactions():
     solver = jb.MeanField()
     battery = jb.SpinBattery(1.0, jb.power_law(3, 1.0, 1.0), interactions_while_charging=False)
     bandwidth = solver.evolve(solver.prepare(battery, jb.ConstantField(jnp.array([2.0, 0.0, -3.0])))).limits().bandwidth
-    # sin^2(2 omega t) of Eq. 18 has the frequency 4 omega; degree 128 resolves a phase of 80 with a little to spare.
-    assert 0.9 * 12 < bandwidth < 1.1 * 12
+    # sin^2(2 omega t) of Eq. 18 has the frequency 4 omega; degree 60 resolves a phase of 24 with some to spare.
+    assert 0.8 * 12 < bandwidth < 1.1 * 12
 
 
 def test_no_work_exceeds_its_limit():

@@ -16,16 +16,10 @@ class _Loop(NamedTuple):
     odd: Rows
     even: Rows
     vectors: Float[Array, "2 r h d"]
-    states: States
 
 
 def expand(
-    shifted: Apply,
-    rows: Rows,
-    coefficients: Float[Array, "m k"],
-    growth: Float[Array, " k"],
-    back: float,
-    pairs: Int[Array, ""],
+    shifted: Apply, rows: Rows, coefficients: Float[Array, "m k"], growth: Float[Array, " k"], back: float, pairs: Int[Array, ""]
 ) -> tuple[States, tuple[Rows, Rows]]:
     """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
 
@@ -43,40 +37,62 @@ def expand(
     Returns:
         the M states; the last two vectors v_{2 pairs - 1}, v_{2 pairs}, from which the recurrence can be run back.
     """
-    n_rows, size = rows.shape
-    height = _block_height(len(coefficients))
-    even_c, odd_c = coefficients[:, 0::2], coefficients[:, 1::2]
-    table = (
-        jnp.stack([even_c, odd_c])[:, None]
-        if n_rows == 1
-        else jnp.stack([jnp.stack([even_c, -odd_c]), jnp.stack([even_c, odd_c])])
-    )
-    table = jnp.where(jnp.arange(even_c.shape[1]) < pairs, table, 0).astype(rows.dtype)
+    size, count = rows.shape[1], len(coefficients)
+    height = _block_height(count)
+    table = _table(coefficients, len(rows))
+    table = jnp.where(jnp.arange(table.shape[-1]) < pairs, table, 0).astype(rows.dtype)
 
-    def next_pair(first: Int[Array, ""], i: Int[Array, ""], loop: _Loop) -> _Loop:
+    def block(carry: tuple[Int[Array, ""], _Loop, States]) -> tuple[Int[Array, ""], _Loop, States]:
+        first, loop, states = carry
+        loop = _filled(shifted, growth, back, first, jnp.minimum(height, pairs - first), loop)
+        piece = jax.lax.dynamic_slice_in_dim(table, first, height, 3)
+        piece = piece.swapaxes(1, 2).reshape(2, count, -1)
+        return first + height, loop, accumulate(states, piece, loop.vectors.reshape(2, -1, size))
+
+    states = jnp.zeros((2, count, size), rows.dtype)
+    start = (jnp.zeros((), int), _begin(rows, height), states)
+    _, end, states = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, start)
+    return states, (end.odd, end.even)
+
+
+def spanned(
+    shifted: Apply, rows: Rows, coefficients: Float[Array, "m k"], growth: Float[Array, " k"], back: float, pairs: Int[Array, ""]
+) -> tuple[Float[Array, "2 l d"], Float[Array, "2 m l"]]:
+    """The vectors that the M states of :func:`expand` are sums of, and their coefficients, for real and imaginary part."""
+    table = _table(coefficients, len(rows))
+    end = _filled(shifted, growth, back, 0, pairs, _begin(rows, table.shape[-1]))
+    return end.vectors.reshape(2, -1, rows.shape[1]), table.swapaxes(1, 2).reshape(2, len(coefficients), -1).astype(rows.dtype)
+
+
+def _table(coefficients: Float[Array, "m k"], n_rows: int) -> Float[Array, "2 r m h"]:
+    """What each vector of a pair is multiplied by, for real and imaginary part."""
+    even, odd = coefficients[:, 0::2], coefficients[:, 1::2]
+    if n_rows == 1:
+        return jnp.stack([even, odd])[:, None]
+    return jnp.stack([jnp.stack([even, -odd]), jnp.stack([even, odd])])
+
+
+def _begin(rows: Rows, height: int) -> _Loop:
+    return _Loop(jnp.zeros_like(rows), rows, jnp.zeros((2, len(rows), height, rows.shape[1]), rows.dtype))
+
+
+def _filled(
+    shifted: Apply, growth: Float[Array, " k"], back: float, first: Int[Array, ""] | int, count: Int[Array, ""], loop: _Loop
+) -> _Loop:
+    """So many pairs of vectors, from pair ``first`` on."""
+
+    def next_pair(i: Int[Array, ""], loop: _Loop) -> _Loop:
         k = 2 * (first + i)
         odd = growth[k] * shifted(loop.even) - back * loop.odd
         even = growth[k + 1] * shifted(odd) - back * loop.even
         new = (
             jnp.stack([loop.even, odd])
-            if n_rows == 1
+            if len(odd) == 1
             else jnp.stack([jnp.stack([loop.even[0], odd[1]]), jnp.stack([loop.even[1], odd[0]])])
         )
-        vectors = jax.lax.dynamic_update_slice_in_dim(loop.vectors, new[:, :, None], i, 2)
-        return _Loop(odd, even, vectors, loop.states)
+        return _Loop(odd, even, jax.lax.dynamic_update_slice_in_dim(loop.vectors, new[:, :, None], i, 2))
 
-    def block(carry: tuple[Int[Array, ""], _Loop]) -> tuple[Int[Array, ""], _Loop]:
-        first, loop = carry
-        loop = jax.lax.fori_loop(0, jnp.minimum(height, pairs - first), lambda i, loop: next_pair(first, i, loop), loop)
-        piece = jax.lax.dynamic_slice_in_dim(table, first, height, 3)
-        piece = piece.swapaxes(1, 2).reshape(2, len(coefficients), -1)
-        states = accumulate(loop.states, piece, loop.vectors.reshape(2, -1, size))
-        return first + height, loop._replace(states=states)
-
-    zeros = jnp.zeros((2, n_rows, height, size), rows.dtype)
-    start = _Loop(jnp.zeros_like(rows), rows, zeros, jnp.zeros((2, len(coefficients), size), rows.dtype))
-    end = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, (jnp.zeros((), int), start))[1]
-    return end.states, (end.odd, end.even)
+    return jax.lax.fori_loop(0, count, next_pair, loop)
 
 
 def _block_height(n_states: int) -> int:

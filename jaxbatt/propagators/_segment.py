@@ -44,14 +44,7 @@ class Propagator(Protocol):
         ...
 
     def advance(
-        self,
-        apply: Apply,
-        center: Scalar,
-        radius: Scalar,
-        rows: Rows,
-        offsets: Float[Array, " m"],
-        limit: Scalar,
-        rate: Scalar,
+        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
     ) -> Segment:
         """Evolves from offset 0 towards ``limit`` with an error of at most ``rate`` per unit of time.
 

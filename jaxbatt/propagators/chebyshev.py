@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxbatt._checks import check_positive
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._expansion import expand
+from jaxbatt.propagators._expansion import expand, spanned
 from jaxbatt.propagators._segment import Apply, Segment, States, check_tolerance
 
 _REACH = 400.0
@@ -29,52 +28,31 @@ class Chebyshev:
 
     Args:
         tol: bound of the truncation error of the state (2-norm) at the last time.
-        reach: largest radius * time of one recurrence; longer times take several. It also sets how many terms are held.
 
     Raises:
-        ValueError: tol <= 0, or reach <= 0.
+        ValueError: tol <= 0.
 
     Source: Tal-Ezer and Kosloff, J. Chem. Phys. 81, 3967 (1984); Kapteyn's inequality: DLMF 10.14.8.
     """
 
     tol: float = 1e-10
-    reach: float = dataclasses.field(default=_REACH, repr=False)
 
     def __post_init__(self) -> None:
         check_tolerance(self.tol)
-        check_positive(
-            "reach",
-            self.reach,
-            f"{_REACH:g} spends about a tenth of the terms on the tail",
-        )
 
     def advance(
-        self,
-        apply: Apply,
-        center: Scalar,
-        radius: Scalar,
-        rows: Rows,
-        offsets: Float[Array, " m"],
-        limit: Scalar,
-        rate: Scalar,
+        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
-        reach = jnp.minimum(limit, longest(radius, self.reach))
-        terms = series(
-            center,
-            radius,
-            jnp.append(jnp.minimum(offsets, reach), reach),
-            reach,
-            rate,
-            self.reach,
-        )
+        reach = jnp.minimum(limit, longest(radius))
+        terms = series(center, radius, jnp.append(jnp.minimum(offsets, reach), reach), reach, rate)
         states, top = terms.states(apply, rows)
         return Segment(states, reach, terms.error, 2 * terms.needed, (*top, terms.pairs))
 
 
-def longest(radius: Scalar, most: float = _REACH) -> Scalar:
-    """The longest time that one series can span, with radius * time at most ``most``."""
-    return most / _widened(radius)
+def longest(radius: Scalar) -> Scalar:
+    """The longest time that one series can span."""
+    return _REACH / _widened(radius)
 
 
 def _terms(most: float) -> int:
@@ -107,40 +85,30 @@ class Series(NamedTuple):
 
     def states(self, apply: Apply, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
-        growth = jnp.full(self.coefficients.shape[1], 2, rows.dtype).at[0].set(1)
-        return expand(
-            lambda v: self.scaled(apply, v),
-            rows,
-            self.coefficients,
-            growth,
-            1,
-            self.pairs,
-        )
+        return expand(lambda v: self.scaled(apply, v), rows, self.coefficients, self._growth(rows), 1, self.pairs)
+
+    def spanned(self, apply: Apply, rows: Rows) -> tuple[Float[Array, "2 l d"], Float[Array, "2 m l"]]:
+        """The vectors that the M states are sums of, and their coefficients, for real and imaginary part."""
+        return spanned(lambda v: self.scaled(apply, v), rows, self.coefficients, self._growth(rows), 1, self.pairs)
+
+    def _growth(self, rows: Rows) -> Float[Array, " k"]:
+        return jnp.full(self.coefficients.shape[1], 2, rows.dtype).at[0].set(1)
 
 
 def series(
-    center: Scalar,
-    radius: Scalar,
-    offsets: Float[Array, " m"],
-    reach: Scalar,
-    rate: Scalar,
-    most: float = _REACH,
+    center: Scalar, radius: Scalar, offsets: Float[Array, " m"], reach: Scalar, rate: Scalar, most: float = _REACH
 ) -> Series:
-    """The series for times up to ``reach`` in size, with an error of at most ``rate`` per unit of time."""
+    """The series for times up to ``reach`` in size, with an error of at most ``rate`` per unit of time.
+
+    radius * reach is at most ``most``, which decides how many terms are held.
+    """
     eps, n_terms = jnp.finfo(radius.dtype).eps, _terms(most)
     radius = _widened(radius)
     tails = _tail_bounds(radius * reach, n_terms)
     last = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16))
     needed = (last + 2) // 2
     coefficients = jnp.where(jnp.arange(n_terms) < 2 * needed, _coefficients(radius * offsets, n_terms), 0)
-    return Series(
-        center,
-        radius,
-        coefficients,
-        needed,
-        largest_of_batch(needed),
-        tails[last] + 2 * eps * needed,
-    )
+    return Series(center, radius, coefficients, needed, largest_of_batch(needed), tails[last] + 2 * eps * needed)
 
 
 @jax.custom_batching.custom_vmap

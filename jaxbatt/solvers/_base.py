@@ -71,9 +71,10 @@ class Evolution(eqx.Module):
         """:meth:`sample` from the start; the record is differentiable with respect to every number of the problem."""
         return self.sample(self.start(), times)
 
-    def windowed(self) -> Evolution:
-        """The same for samples of windows of a search."""
-        return self
+    def window(self, carry: Carry, times: Times) -> tuple[Carry, Times]:
+        """The work at times of one window of a search, which lies in one piece of the protocol."""
+        carry, record = self.sample(carry, times)
+        return carry, record.work
 
     @abc.abstractmethod
     def limits(self) -> Limits:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.propagators import Chebyshev, Propagator, Segment
+from jaxbatt.propagators.chebyshev import series
 from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
@@ -34,7 +35,7 @@ class SteppedEvolution(Evolution):
     levels: Amplitudes
     edges: Float[Array, " k"]
     propagator: Propagator = eqx.field(static=True)
-    window: int = eqx.field(static=True)
+    held: int = eqx.field(static=True)
     """Most states that are held at once."""
     trusted: Bool[Array, ""] | bool = True
     """False where the system does not describe the battery."""
@@ -44,13 +45,7 @@ class SteppedEvolution(Evolution):
         zero = jnp.zeros((), rows.dtype)
         gain = self._stretch(jnp.zeros((), int)).gain.measure(two_rows(rows))[0]
         state = StateCarry(rows, jnp.zeros((), int), -gain, zero)
-        return Carry(
-            jnp.zeros(()),
-            state,
-            zero,
-            jnp.zeros((), int),
-            jnp.isfinite(gain) & self.trusted,
-        )
+        return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.isfinite(gain) & self.trusted)
 
     def curve(self, times: Times) -> tuple[Carry, Record]:
         return _differentiable_curve((self, times))
@@ -66,13 +61,7 @@ class SteppedEvolution(Evolution):
         first = dataclasses.replace(self, propagator=Chebyshev(self.propagator.tol))
         start, segment = dataclasses.replace(run, evolution=first).step(run.begin())
         assert segment.top is not None
-        opening = Opening(
-            start.carry.time,
-            start.done,
-            segment.states,
-            segment.top[:2],
-            segment.top[2],
-        )
+        opening = Opening(start.carry.time, start.done, segment.states, segment.top[:2], segment.top[2])
         carry, record = run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
         return carry, record, opening
 
@@ -84,21 +73,32 @@ class SteppedEvolution(Evolution):
         fixed = self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
         # Within one piece <H> is conserved and only <H_0 - H> is measured; from piece to piece errors of <H_0> add to it.
         spread = 2 * self.system.energy_bounds()[0].radius if fixed is None else jnp.zeros((), dtype)
-        return _Run(self, carry, times, min(self.window, len(times)), rate, fixed, spread)
+        return _Run(self, carry, times, min(self.held, len(times)), rate, fixed, spread)
 
-    def windowed(self) -> SteppedEvolution:
-        if not isinstance(self.propagator, Chebyshev):
-            return self
-        # A hundredth more, so that rounding does not leave a rest of the window to a second segment.
-        reach = min(self.propagator.reach, 1.01 * WINDOW_PHASE)
-        return dataclasses.replace(self, propagator=dataclasses.replace(self.propagator, reach=reach))
+    def window(self, carry: Carry, times: Times) -> tuple[Carry, Times]:
+        """By one Chebyshev series, without a state at the inner times, where H_0 - H is real and there is memory."""
+        run = self._run(carry, times)
+        stretch = run.fixed if run.fixed is not None else self._stretch(carry.state.piece)
+        if not isinstance(self.propagator, Chebyshev) or self.held <= len(times):
+            return super().window(carry, times)
+        center, radius = stretch.operator.bounds()
+        offsets = (times - carry.time).astype(radius.dtype)
+        # A hundredth more than the phase of a window, for rounding.
+        terms = series(center, radius, offsets, offsets[-1], run.rate, 1.01 * WINDOW_PHASE)
+        vectors, coefficients = terms.spanned(stretch.operator.apply, carry.state.rows)
+        forms = stretch.gain.forms(vectors)
+        if forms is None:
+            return super().window(carry, times)
+        gains = jnp.einsum("smj,sjk,smk->m", coefficients, forms, coefficients)
+        state = jnp.einsum("sj,sjd->sd", coefficients[:, -1], vectors)[:, None]
+        segment = Segment(state, offsets[-1], terms.error, 2 * terms.needed)
+        valid = carry.valid & jnp.all(jnp.isfinite(gains)) & (terms.error <= self.propagator.tol)
+        arrived = self._arrived(carry._replace(time=times[-1], valid=valid), stretch, segment, gains[-1], run.spread)
+        return arrived, carry.state.base + gains
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
-        radii = jax.lax.map(
-            lambda level: self.system.stretch(level).operator.bounds().radius,
-            self.levels,
-        )
+        radii = jax.lax.map(lambda level: self.system.stretch(level).operator.bounds().radius, self.levels)
         work = energy.center + energy.radius - initial
         if len(self.levels) == 1:
             gain = self.system.stretch(self.levels[0]).gain.bounds()
@@ -109,50 +109,39 @@ class SteppedEvolution(Evolution):
         return self.system.stretch(self.levels[0] if len(self.levels) == 1 else self.levels[piece])
 
     def advance(
-        self,
-        carry: Carry,
-        wanted: Times,
-        rate: Scalar,
-        fixed: Stretch | None,
-        spread: Scalar,
+        self, carry: Carry, wanted: Times, rate: Scalar, fixed: Stretch | None, spread: Scalar
     ) -> tuple[Carry, Record, Int[Array, ""], Segment]:
         """One segment: as many of the wanted times as it reaches."""
-        rows, piece, base, deviation = carry.state
+        rows, piece, base, _ = carry.state
         stretch = fixed if fixed is not None else self._stretch(piece)
         is_last = piece == len(self.levels) - 1
         end = jnp.where(is_last, wanted[-1], jnp.minimum(self.edges[piece], wanted[-1]))
         limit = (end - carry.time).astype(rows.dtype)
         offsets = (wanted - carry.time).astype(rows.dtype)
         center, radius = stretch.operator.bounds()
-        segment = self.propagator.advance(
-            stretch.operator.apply,
-            center,
-            radius,
-            rows,
-            jnp.minimum(offsets, limit),
-            limit,
-            rate,
-        )
+        segment = self.propagator.advance(stretch.operator.apply, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
         gains, magnetization = _measure_all(stretch.gain, segment.states)
-
         finished = segment.reach >= limit
         time = jnp.where(finished, end, carry.time + segment.reach)
+        passed = jnp.sum(offsets <= segment.reach)
+        valid = carry.valid & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
+        arrived = self._arrived(carry._replace(time=time, valid=valid), stretch, segment, gains[-1], spread)
+        return arrived, Record(base + gains[:-1], magnetization[:-1]), passed, segment
+
+    def _arrived(self, carry: Carry, stretch: Stretch, segment: Segment, gain: Scalar, spread: Scalar) -> Carry:
+        """The carry, whose time is that of the end of the segment already, with the state there."""
+        _, piece, base, deviation = carry.state
         rows = segment.states[:, -1]
-        at_edge = finished & ~is_last & (end >= self.edges[piece])
-        piece = piece + at_edge
-        if fixed is None:
-            new_gain = self._stretch(piece).gain.measure(rows)[0]
-            next_base = jnp.where(at_edge, base + gains[-1] - new_gain, base)
-        else:
-            next_base = base
+        if len(self.levels) > 1:
+            at_edge = (piece < len(self.levels) - 1) & (carry.time >= self.edges[piece])
+            piece = piece + at_edge
+            base = jnp.where(at_edge, base + gain - self._stretch(piece).gain.measure(rows)[0], base)
         deviation = deviation + segment.error
         error = jnp.maximum(carry.error, deviation * (2 * stretch.gain.bounds().radius + spread))
-        passed = jnp.sum(offsets <= segment.reach)
-        valid = carry.valid & jnp.isfinite(time) & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
-        state = StateCarry(rows, piece, next_base, deviation)
-        applications = carry.applications + segment.applications
-        record = Record(base + gains[:-1], magnetization[:-1])
-        return Carry(time, state, error, applications, valid), record, passed, segment
+        valid = carry.valid & jnp.isfinite(carry.time)
+        return Carry(
+            carry.time, StateCarry(rows, piece, base, deviation), error, carry.applications + segment.applications, valid
+        )
 
 
 class _Loop(NamedTuple):
@@ -182,11 +171,7 @@ class _Run:
         padded = jnp.concatenate([self.times, jnp.broadcast_to(self.times[-1], (self.window,))])
         wanted = jax.lax.dynamic_slice_in_dim(padded, loop.done, self.window)
         carry, new, passed, segment = self.evolution.advance(loop.carry, wanted, self.rate, self.fixed, self.spread)
-        record = jax.tree.map(
-            lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, loop.done, 0),
-            loop.record,
-            new,
-        )
+        record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, loop.done, 0), loop.record, new)
         return _Loop(loop.done + passed, carry, record), segment
 
     def unfinished(self, loop: _Loop) -> Array:
@@ -210,9 +195,7 @@ def _measure_all(gain: Measured, states: Float[Array, "2 m d"]) -> tuple[Float[A
 
 
 @eqx.filter_custom_vjp
-def _differentiable_curve(
-    inputs: tuple[SteppedEvolution, Times],
-) -> tuple[Carry, Record]:
+def _differentiable_curve(inputs: tuple[SteppedEvolution, Times]) -> tuple[Carry, Record]:
     evolution, times = inputs
     return evolution.sample(evolution.start(), times)
 
@@ -220,24 +203,20 @@ def _differentiable_curve(
 @_differentiable_curve.def_fwd
 def _curve_forward(perturbed: Any, inputs: tuple[SteppedEvolution, Times]) -> tuple[tuple[Carry, Record], tuple[Rows, Opening]]:
     evolution, times = inputs
-    few = dataclasses.replace(evolution, window=min(evolution.window, OUTPUTS))
+    few = dataclasses.replace(evolution, held=min(evolution.held, OUTPUTS))
     carry, record, opening = few.opened(times)
     return (carry, record), (carry.state.rows, opening)
 
 
 @_differentiable_curve.def_bwd
 def _curve_backward(
-    kept: tuple[Rows, Opening],
-    cotangents: tuple[Carry, Record],
-    perturbed: Any,
-    inputs: tuple[SteppedEvolution, Times],
+    kept: tuple[Rows, Opening], cotangents: tuple[Carry, Record], perturbed: Any, inputs: tuple[SteppedEvolution, Times]
 ) -> Any:
     """Only the record is differentiated; the carry holds the state, which no result shows."""
     evolution, times = inputs
     work, magnetization = cotangents[1]
     record = Record(
-        jnp.zeros(len(times)) if work is None else work,
-        jnp.zeros((len(times), 3)) if magnetization is None else magnetization,
+        jnp.zeros(len(times)) if work is None else work, jnp.zeros((len(times), 3)) if magnetization is None else magnetization
     )
     tol = evolution.propagator.tol
     found = sweep_back(evolution.system, evolution.levels, evolution.edges, tol, times, record, *kept)

@@ -36,6 +36,10 @@ class Measured(Protocol):
         """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
         ...
 
+    def forms(self, vectors: Float[Array, "2 l d"]) -> Float[Array, "2 l l"] | None:
+        """<v_j|(H_0 - H) v_k> for two sets of real vectors; None where that does not say all, or is not known."""
+        ...
+
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""
         ...

@@ -90,7 +90,7 @@ class Collective:
             levels=problem.levels,
             system=CollectiveSystem(problem),
             propagator=self.propagator,
-            window=_WINDOW,
+            held=_WINDOW,
             trusted=problem.uniform,
         )
 
@@ -162,6 +162,9 @@ class LadderOperator(eqx.Module):
         y = 2 * jnp.sum(rows[0] * lowered[1] - rows[1] * lowered[0])
         z = jnp.sum(rows**2 * self._s_z())
         return jnp.sum(rows * self.apply(rows)), jnp.stack([x, y, z]) / self.n_spins
+
+    def forms(self, vectors: Float[Array, "2 l d"]) -> None:
+        """None: the field may have a part along y, which is imaginary."""
 
     def _s_z(self) -> Float[Array, " d"]:
         return self.n_spins - 2.0 * jnp.arange(self.n_spins + 1)

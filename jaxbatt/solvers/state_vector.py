@@ -86,9 +86,9 @@ class StateVector:
         dtype = self._real_dtype()
         system = PauliSystem(problem, str(dtype))
         bytes_each = 2 * 2**problem.model.n_spins * dtype.itemsize
-        window = max(1, total_memory() // 8 // bytes_each - 1)
+        held = max(1, total_memory() // 8 // bytes_each - 1)
         return SteppedEvolution(
-            edges=problem.protocol.edges, levels=problem.protocol.levels, system=system, propagator=self.propagator, window=window
+            edges=problem.protocol.edges, levels=problem.protocol.levels, system=system, propagator=self.propagator, held=held
         )
 
     def _real_dtype(self) -> np.dtype:
