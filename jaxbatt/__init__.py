@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxbatt import paper, plots
     from jaxbatt.optimization import End, Optimum, Penalty, optimize
     from jaxbatt.solvers.mean_field import MeanField
-    from jaxbatt.sweeps import Plan, plan, seeds, sweep
+    from jaxbatt.sweeps import Plan, plan, scaling, seeds, summarize, sweep
 
 # What needs diffrax, matplotlib, optax, xarray or zarr is imported on first use.
 __getattr__, __dir__, _ = lazy_loader.attach(
@@ -37,7 +37,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "solvers.mean_field": ["MeanField"],
         "optimization": ["End", "Optimum", "Penalty", "optimize"],
-        "sweeps": ["Plan", "plan", "seeds", "sweep"],
+        "sweeps": ["Plan", "plan", "scaling", "seeds", "summarize", "sweep"],
     },
 )
 
@@ -77,7 +77,9 @@ __all__ = [
     "plots",
     "power_law",
     "random_field",
+    "scaling",
     "seeds",
+    "summarize",
     "sweep",
     "theory",
 ]
