@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,8 +12,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxbatt._checks import concrete
-from jaxbatt._types import Axis, Rows, Scalar
+from jaxbatt._types import Axis, Rows
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
+from jaxbatt.bounds import Bounds
 from jaxbatt.kernels import FlipTable, apply_flips, site_overlaps, walsh
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
 
@@ -68,13 +68,6 @@ def _interactions(battery: SpinBattery, letters: str) -> PauliSum:
     strings = tuple(site_string(n, letter, i, j) for letter in letters for i, j in pairs)
     factors = battery.anisotropy[np.array(["XYZ".index(letter) for letter in letters], int)]
     return PauliSum(n, strings, (factors[:, None] * strength).reshape(-1))
-
-
-class Bounds(NamedTuple):
-    """Numbers that enclose a spectrum: center - radius <= E <= center + radius, proven, not estimated."""
-
-    center: Scalar
-    radius: Scalar
 
 
 class Operator(eqx.Module):

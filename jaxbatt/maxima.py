@@ -1,7 +1,7 @@
 """The search for maxima of power and work over time, on windows in which W(t) is a polynomial to rounding.
 
 W(t) holds no angular frequency above the bandwidth of H. On a window whose half length times the bandwidth is at
-most 24, its Chebyshev interpolant through 61 points is exact to 1e-15 (the tail of Bessel functions), so maxima are
+most 32, its Chebyshev interpolant through 73 points is exact to 1e-15 (the tail of Bessel functions), so maxima are
 found on the interpolant: W = sum_k a_k cos(k theta), t = t_0 + tau (1 + cos theta) / 2.
 """
 

@@ -10,7 +10,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Axis, Rows, Scalar
-from jaxbatt.hamiltonian import Bounds, Model, Operator
+from jaxbatt.bounds import Bounds
+from jaxbatt.hamiltonian import Model, Operator
 from jaxbatt.kernels import walsh
 from jaxbatt.paulis import PauliSum, one_body
 

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(jaxbatt.__file__).parent
 LAYERS = [
     ["_types", "_checks", "_progress"],
     ["couplings", "disorder", "paulis", "protocols", "results"],
-    ["battery", "kernels", "propagators", "plots"],
+    ["battery", "bounds", "kernels", "propagators", "plots"],
     ["hamiltonian"],
     ["observables", "theory"],
     ["solvers"],

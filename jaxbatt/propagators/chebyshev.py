@@ -56,8 +56,9 @@ def longest(radius: Scalar) -> Scalar:
 
 
 def _terms(most: float) -> int:
-    """Terms, in whole blocks, that leave less than 1e-18 at radius * time = ``most``; 64 for 24, 512 for 400."""
-    return 64 * math.ceil((most + 6 * most ** (1 / 3) + 20) / 64)
+    """Terms that leave less than 1e-18 at radius * time = ``most``, in blocks that fit those of an expansion: 512 for 400."""
+    block = 16 if most < _REACH else 64
+    return block * math.ceil((most + 6 * most ** (1 / 3) + 20) / block)
 
 
 class Series(NamedTuple):

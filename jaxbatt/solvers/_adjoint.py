@@ -147,7 +147,7 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     """From ``at`` back to the beginning of its piece, of the longest series, or of one set of outputs."""
     level = _level(sweep, at.piece)
     operator = sweep.system.generator(level)
-    center, radius = operator.bounds()
+    center, radius = sweep.system.stretch(level).bounds
     piece_start = jnp.where(at.piece == 0, 0, sweep.edges[at.piece - 1])
     first = jnp.maximum(at.outputs - width, in_first)
     previous = jnp.where(first > in_first, sweep.times[first - 1], 0)
@@ -180,7 +180,7 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
 def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: _Outputs) -> Derivatives:
     """From ``at`` back to t = 0."""
     operator = sweep.system.generator(sweep.levels[0])
-    center, radius = sweep.system.stretch(sweep.levels[0]).operator.bounds()
+    center, radius = sweep.system.stretch(sweep.levels[0]).bounds
     rows = sweep.system.initial_rows()
     length = at.time.astype(radius.dtype)
     offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)

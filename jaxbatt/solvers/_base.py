@@ -12,8 +12,8 @@ from jaxbatt import protocols
 from jaxbatt._types import Magnetization, Scalar, Times
 from jaxbatt.battery import Battery
 
-WINDOW_DEGREE = 60
-WINDOW_PHASE = 24.0
+WINDOW_DEGREE = 72
+WINDOW_PHASE = 32.0
 """A search for maxima interpolates W(t) by this degree on windows of half length WINDOW_PHASE / bandwidth."""
 
 

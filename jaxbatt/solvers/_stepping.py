@@ -17,6 +17,9 @@ from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
+_REAL_START = 2**15
+"""Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
+
 
 class StateCarry(NamedTuple):
     """A state in the middle of a piece: W(t) = base + <H_0 - H>_t there."""
@@ -51,8 +54,12 @@ class SteppedEvolution(Evolution):
         return _differentiable_curve((self, times))
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
+        rows = carry.state.rows
+        is_real = len(rows) == 1 and rows.shape[1] >= _REAL_START
+        if not is_real:
+            carry = carry._replace(state=carry.state._replace(rows=two_rows(rows)))
         run = self._run(carry, times)
-        start = run.begin() if carry.state.rows.shape[0] == 2 else run.step(run.begin())[0]
+        start = run.step(run.begin())[0] if is_real else run.begin()
         return run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
@@ -81,7 +88,7 @@ class SteppedEvolution(Evolution):
         stretch = run.fixed if run.fixed is not None else self._stretch(carry.state.piece)
         if not isinstance(self.propagator, Chebyshev) or self.held <= len(times):
             return super().window(carry, times)
-        center, radius = stretch.operator.bounds()
+        center, radius = stretch.bounds
         offsets = (times - carry.time).astype(radius.dtype)
         # A hundredth more than the phase of a window, for rounding.
         terms = series(center, radius, offsets, offsets[-1], run.rate, 1.01 * WINDOW_PHASE)
@@ -89,7 +96,7 @@ class SteppedEvolution(Evolution):
         forms = stretch.gain.forms(vectors)
         if forms is None:
             return super().window(carry, times)
-        gains = jnp.einsum("smj,sjk,smk->m", coefficients, forms, coefficients)
+        gains = jnp.sum((coefficients @ forms) * coefficients, axis=(0, 2))
         state = jnp.einsum("sj,sjd->sd", coefficients[:, -1], vectors)[:, None]
         segment = Segment(state, offsets[-1], terms.error, 2 * terms.needed)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & (terms.error <= self.propagator.tol)
@@ -98,7 +105,7 @@ class SteppedEvolution(Evolution):
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
-        radii = jax.lax.map(lambda level: self.system.stretch(level).operator.bounds().radius, self.levels)
+        radii = jax.lax.map(lambda level: self.system.stretch(level).bounds.radius, self.levels)
         work = energy.center + energy.radius - initial
         if len(self.levels) == 1:
             gain = self.system.stretch(self.levels[0]).gain.bounds()
@@ -118,7 +125,7 @@ class SteppedEvolution(Evolution):
         end = jnp.where(is_last, wanted[-1], jnp.minimum(self.edges[piece], wanted[-1]))
         limit = (end - carry.time).astype(rows.dtype)
         offsets = (wanted - carry.time).astype(rows.dtype)
-        center, radius = stretch.operator.bounds()
+        center, radius = stretch.bounds
         segment = self.propagator.advance(stretch.operator.apply, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
         gains, magnetization = _measure_all(stretch.gain, segment.states)
         finished = segment.reach >= limit

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.hamiltonian import Bounds
+from jaxbatt.bounds import Bounds
 
 
 class Generator(Protocol):
@@ -46,10 +46,11 @@ class Measured(Protocol):
 
 
 class Stretch(NamedTuple):
-    """While the field is constant: what drives the state, and what is measured."""
+    """While the field is constant: what drives the state, what is measured, and what encloses the spectrum of the former."""
 
     operator: Generator
     gain: Measured
+    bounds: Bounds
 
 
 class System(eqx.Module):

@@ -14,7 +14,8 @@ from jaxbatt import protocols
 from jaxbatt._checks import concrete
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, SpinBattery
-from jaxbatt.hamiltonian import Bounds, times_i
+from jaxbatt.bounds import Bounds
+from jaxbatt.hamiltonian import times_i
 from jaxbatt.propagators import Krylov, Propagator
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Stretch, System
@@ -108,7 +109,7 @@ class CollectiveSystem(System):
         p, generator = self.problem, self.generator(level)
         missing = jnp.zeros(()) if p.interactions_while_charging else p.coupling
         gain = LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field) - generator.fields, missing * p.anisotropy)
-        return Stretch(generator, gain)
+        return Stretch(generator, gain, generator.bounds())
 
     def generator(self, level: Float[Array, ""]) -> LadderOperator:
         p, none = self.problem, jnp.zeros(())

@@ -12,8 +12,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxbatt._checks import require_memory, total_memory
-from jaxbatt._types import Axis, Rows, State
+from jaxbatt._types import Axis, Rows, Scalar, State
 from jaxbatt.battery import Battery
+from jaxbatt.bounds import Bounds, local_bounds
 from jaxbatt.hamiltonian import Model, Operator, model_of
 from jaxbatt.observables import Gain, magnetization
 from jaxbatt.paulis import PauliSum, one_body
@@ -21,9 +22,6 @@ from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import Protocol
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Stretch, System
-
-_REAL_START = 2**15
-"""Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
 
 _VECTORS = 32
 """Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, one state, the diagonals."""
@@ -104,14 +102,23 @@ class PauliSystem(System):
     def initial_rows(self) -> Rows:
         rows = initial_rows(self.problem.start, self.problem.state, self.problem.model.n_spins, self.dtype)
         is_real = self.problem.model.drift.is_real and self.problem.protocol.axis != "y"
-        if len(rows) == 2 or (is_real and rows.shape[1] >= _REAL_START):
+        if len(rows) == 2 or is_real:
             return rows
         return jnp.concatenate([rows, jnp.zeros_like(rows)])
 
     def stretch(self, level: Float[Array, "*n"]) -> Stretch:
         model, axis = self.problem.model, self.problem.protocol.axis
-        operator = Operator.of(charging_hamiltonian(model, axis, level)).astype(self.dtype)
-        return Stretch(operator, Gain.of(model, axis, level, self.dtype))
+        hamiltonian = charging_hamiltonian(model, axis, level)
+        operator = Operator.of(hamiltonian).astype(self.dtype)
+        return Stretch(operator, Gain.of(model, axis, level, self.dtype), self._enclosed(operator, hamiltonian))
+
+    def energy_bounds(self) -> tuple[Bounds, Scalar]:
+        _, initial = super().energy_bounds()
+        return self._enclosed(self.energy(), self.problem.model.energy), initial
+
+    def _enclosed(self, operator: Operator, pauli_sum: PauliSum) -> Bounds:
+        local = local_bounds(pauli_sum)
+        return operator.bounds().within(Bounds(local.center.astype(self.dtype), local.radius.astype(self.dtype)))
 
     def generator(self, level: Float[Array, "*n"]) -> Operator:
         return Operator.charging(self.problem.model.drift, self.problem.protocol.axis, level).astype(self.dtype)
