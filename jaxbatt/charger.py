@@ -7,11 +7,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._checks import require_memory
+from jaxbatt._linalg import eigh
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.battery import Battery
 from jaxbatt.hamiltonian import Operator
@@ -96,7 +96,7 @@ def charger_scale(battery: Battery, protocol: Protocol) -> ChargerScale:
 def _scale(problem: Problem, dtype: str) -> ChargerScale:
     model, axis, level = problem.model, problem.protocol.axis, problem.protocol.levels[0]
     whole, alone = charging_hamiltonian(model, axis, level), one_body(model.n_spins, axis, level)
-    bandwidth, error = _bandwidth(Operator.of(whole).astype(dtype), 2**model.n_spins, dtype)
+    bandwidth, error = _bandwidth(whole, dtype)
     state = initial_rows(problem.start, problem.state, model.n_spins, dtype)
     parallel = 2 * jnp.sum(jnp.abs(jnp.broadcast_to(level, (model.n_spins,)))).astype(dtype)
     return ChargerScale(bandwidth, error, _deviation(whole, state), parallel, _deviation(alone, state))
@@ -128,24 +128,25 @@ class _Search(NamedTuple):
         return (self.residual <= _TOL * self.bandwidth) | (self.done >= _MOST)
 
 
-def _bandwidth(operator: Operator, size: int, dtype: DTypeLike) -> tuple[Scalar, Scalar]:
+def _bandwidth(hamiltonian: PauliSum, dtype: DTypeLike) -> tuple[Scalar, Scalar]:
     """E_max - E_min from below, and how far it can be off.
 
     Where H is not real it acts on (Re psi, Im psi), a real symmetric matrix with every level twice.
     """
-    start = jax.random.normal(jax.random.key(0), (1 if operator.is_real else 2, size), dtype)
-    radius = operator.bounds().radius
+    n, operator = hamiltonian.n_spins, Operator.of(hamiltonian).astype(dtype)
+    start = jax.random.normal(jax.random.key(0), (1 if operator.is_real else 2, 2**n), dtype)
+    size = jnp.sum(jnp.abs(hamiltonian.coefficients)).astype(dtype)
     eps = jnp.finfo(dtype).eps
-    tiny = 64 * eps * jnp.maximum(radius, jnp.finfo(dtype).tiny ** 0.5)
+    tiny = 64 * eps * jnp.maximum(size, jnp.finfo(dtype).tiny ** 0.5)
     zeros, zero = jnp.zeros(_MOST, dtype), jnp.zeros((), dtype)
-    first = _Search(jnp.zeros_like(start), start / jnp.linalg.norm(start), zeros, zeros, jnp.zeros((), int), zero, zero + jnp.inf)
+    vector = start / jnp.linalg.norm(start)
+    first = _Search(jnp.zeros_like(start), vector, zeros, zeros, jnp.zeros((), int), zero, zero + jnp.inf)
 
     def block(search: _Search) -> _Search:
-        search = jax.lax.fori_loop(0, _BLOCK, lambda _, s: _step(operator, s, tiny), search)
-        return _looked_at(search)
+        return _looked_at(jax.lax.fori_loop(0, _BLOCK, lambda _, s: _step(operator, s, tiny), search))
 
     found = jax.lax.while_loop(lambda search: ~search.is_over, block, first)
-    return found.bandwidth, _SAFETY * found.residual + 16 * eps * np.log2(size) * radius
+    return found.bandwidth, _SAFETY * found.residual + 16 * n * eps * size
 
 
 def _step(operator: Operator, search: _Search, tiny: Scalar) -> _Search:
@@ -167,6 +168,6 @@ def _looked_at(search: _Search) -> _Search:
     k = search.done
     filled = jnp.where(jnp.arange(_MOST) < k, search.diagonal, search.diagonal[0])
     beside = jnp.where(jnp.arange(_MOST) < k - 1, search.beside, 0)[:-1]
-    levels, vectors = jnp.linalg.eigh(jnp.diag(filled) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
+    levels, vectors = eigh(jnp.diag(filled) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
     last = jnp.abs(vectors[k - 1, 0]) + jnp.abs(vectors[k - 1, -1])
     return search._replace(bandwidth=levels[-1] - levels[0], residual=search.beside[k - 1] * last)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxbatt._linalg import eigh
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._segment import Apply, Segment, accumulate, check_tolerance
 
@@ -50,7 +51,7 @@ class Krylov:
         rows = rows - noise
         basis, alpha, beta = _lanczos(apply, rows, self.dim, radius)
         alpha = alpha - alpha[0]
-        levels, vectors = jnp.linalg.eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
+        levels, vectors = eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
 
         def amplitudes(t: Float[Array, " m"]) -> tuple[Float[Array, "m k"], Float[Array, "m k"]]:
             phase = t[:, None] * levels

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Complex, Float, Inexact, Int
 
+from jaxbatt._linalg import eigh
 from jaxbatt._types import Scalar
 from jaxbatt.solvers._differentiation import first_only
 
@@ -40,7 +41,7 @@ class Frame(eqx.Module):
     @classmethod
     def of(cls, block: Inexact[Array, "s s"]) -> Frame:
         """Diagonalizes a Hermitian block."""
-        levels, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(block))
+        levels, vectors = eigh(jax.lax.stop_gradient(block))
         return cls(levels, vectors, vectors.conj().T @ (block - jax.lax.stop_gradient(block)) @ vectors)
 
     def amplitudes(self, state: Complex[Array, " s"]) -> Complex[Array, " s"]:
