@@ -1,4 +1,4 @@
-"""Drawings of results in the style of a journal: data and axes in, axes out. Nothing here simulates."""
+"""Charging curves, fields and optima against time."""
 
 from __future__ import annotations
 
@@ -9,51 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxbatt.plots.style import STYLE, axes, figure_of
 from jaxbatt.protocols import Protocol
 from jaxbatt.results import ChargingCurve, Peak
-
-COLUMN_WIDTH = 3.375
-"""Inches: one column of Physical Review; two columns are 7."""
-
-STYLE: Any = {
-    "font.family": "STIXGeneral",
-    "mathtext.fontset": "stix",
-    "font.size": 9.0,
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 7.5,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3.5,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "xtick.top": True,
-    "ytick.right": True,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "legend.frameon": False,
-    "legend.handlelength": 2.4,
-    "axes.unicode_minus": True,
-}
-"""matplotlib settings of all figures; for your own: ``with matplotlib.rc_context(jaxbatt.plots.STYLE): ...``."""
-
-
-def axes(rows: int = 1, columns: int = 1, *, width: float = COLUMN_WIDTH, height: float = 2.5, **options: Any) -> np.ndarray:
-    """An array (rows, columns) of axes in a new figure of that size in inches, in the style of all figures here."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure.subplots(rows, columns, squeeze=False, **options)
-
-
-def figure_of(ax: Axes) -> Figure:
-    """The figure that axes belong to."""
-    figure = ax.get_figure(root=True)
-    if figure is None:
-        raise ValueError("`ax` belongs to no figure; pass axes of a figure.")
-    return figure
 
 
 def work(curve: ChargingCurve, ax: Axes | None = None, **line: Any) -> Axes:
