@@ -77,9 +77,9 @@ def find_maximum(
         # Work that is zero to rounding on a whole window stays zero, for W(t) is analytic while the field is constant.
         size, eps = jnp.max(jnp.abs(work)), jnp.finfo(work.dtype).eps
         silent = size <= 64 * eps * jnp.abs(limits.work)
-        # Of work that is never positive rounding leaves a slope at t = 0.
-        rounding = eps * size * (2 * WINDOW_DEGREE**2 / (stop - start) if objective == "power" else 64)
-        better = (found.value > jnp.maximum(search.best.value, rounding)) & ~silent
+        # Of work that is never positive rounding may leave some, or a slope at t = 0.
+        gained = jnp.max(work) > 1024 * eps * size
+        better = (found.value > search.best.value) & gained & ~silent
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, search.best)
         done = (carry.time >= end_of_search(best)) | (silent & (len(evolution.edges) == 1))
         return _Search(carry, best, slope, search.windows + 1, done | hit if first else done)

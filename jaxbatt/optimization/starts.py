@@ -18,6 +18,11 @@ from jaxbatt.protocols import PiecewiseField, Protocol
 
 _SIGN_TIMES = (1 / 4, 4.0, 8)
 """Durations that the sign-switching field is tried with, relative to the scale: from, to, and how many."""
+_DRAWS = 64
+"""Random points of which the best is a start; drawing them all costs about as much as a tenth of a short climb."""
+_UNEVEN = 1.5
+_SWITCHES = 3
+"""Switches of a random field that switches, fewer where the levels on both sides are the same by chance."""
 
 
 def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int, chunk: int, key: Array) -> Point:
@@ -36,7 +41,7 @@ def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int
         points.append(space.point(protocol.levels, end if np.isfinite(end) else constant.time, pairs))
     # The random ones are about as long as the constant or the switching field: a good field that switches may take longer.
     guesses = jnp.stack([space.time(point) for point in points[:2]])
-    draw = jax.jit(lambda k, time: random_point(k, space, time, pairs))
+    draw = jax.jit(lambda k, time: drawn_point(k, task, time, pairs, chunk))
     points += [draw(jax.random.fold_in(key, i), guesses[i % len(guesses)]) for i in range(len(points), starts)]
     return jax.tree.map(lambda *x: jnp.stack(x), *points[:starts])
 
@@ -81,17 +86,39 @@ def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point | None:
     return jax.tree.map(lambda x: x[best], points)
 
 
+def drawn_point(key: Array, task: Task, time: Scalar, couplings: Array | None, chunk: int) -> Point:
+    """The best of several random points, none of which has climbed: so most starts are spent on valleys worth climbing."""
+
+    def candidate(key: Array) -> tuple[Point, Scalar]:
+        point = random_point(key, task.space, time, couplings)
+        return point, task.judge(point).loss
+
+    together = max(d for d in range(1, _DRAWS + 1) if _DRAWS % d == 0 and d <= chunk)
+    points, losses = jax.lax.map(candidate, jax.random.split(key, _DRAWS), batch_size=together)
+    best = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses))
+    return jax.tree.map(lambda x: x[best], points)
+
+
 def random_point(key: Array, space: Space, time: Scalar, couplings: Array | None) -> Point:
-    """A field of a few random switches or of a few slow waves, alike on all spins or not, at about the given time."""
+    """A field of a few random switches or of a few slow waves, alike on all spins or not, at about the given time.
+
+    It switches between the lowest level, the highest and, as least-time fields do, no field (where the bounds exclude 0, the
+    middle).
+    """
     kinds, switches, waves, times, pairs = jax.random.split(key, 5)
     bang, alike = jax.random.bernoulli(kinds, 0.5, (2,))
     shape = space.low.shape
     s = (jnp.arange(shape[0]) + 0.5).reshape(-1, *[1] * (len(shape) - 1)) / shape[0]
 
+    none = np.where((space.low <= 0) & (space.high >= 0), -space.middle / np.where(space.half > 0, space.half, 1), 0)
+
     def telegraph(key: Array) -> Amplitudes:
-        first, places = jax.random.split(key)
-        flips = jnp.sum(s > jax.random.uniform(places, (3, 1, *shape[1:])), axis=0)
-        return jax.random.rademacher(first, shape[1:], float) * (-1.0) ** flips
+        sides, places = jax.random.split(key)
+        parts = jnp.cumsum(jnp.exp(_UNEVEN * jax.random.normal(places, (_SWITCHES + 1, 1, *shape[1:]))), axis=0)
+        passed = jnp.sum(s > parts[:-1] / parts[-1], axis=0)
+        side = jax.random.randint(sides, (_SWITCHES + 1, *shape[1:]), -1, 2)
+        side = jnp.take_along_axis(side, passed, axis=0)
+        return jnp.where(side == 0, none, side)
 
     def slow(key: Array) -> Amplitudes:
         size, phase = jax.random.normal(key, (2, 4, 1, *shape[1:]))
