@@ -7,7 +7,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,14 +28,28 @@ def seeds(count: int, first: int = 0) -> np.ndarray:
         first: the first one, at least 0.
 
     Raises:
-        ValueError: a number that is too small.
+        ValueError: a number that is too small, or a seed beyond 32 bits.
 
     Example:
         >>> sweep(lambda seed: jax.random.normal(jax.random.key(seed)), {"seed": seeds(100)})
     """
     if count < 1 or first < 0:
         raise ValueError(f"seeds need count >= 1 and first >= 0, but they are {count} and {first}.")
+    if first + count > 2**32:
+        raise ValueError(f"seeds must be below 2^32, but the last one is {first + count - 1}; begin lower.")
     return np.arange(first, first + count, dtype=np.uint32)
+
+
+class Traced(NamedTuple):
+    """What a program is compiled for.
+
+    Attributes:
+        sample: the first value of each traced axis.
+        size: number of points for each combination of static values.
+    """
+
+    sample: dict[str, np.ndarray]
+    size: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,9 +92,10 @@ class Grid:
         for combination in itertools.product(*(values for _, values in static)):
             yield dict(zip((name for name, _ in static), combination, strict=True))
 
-    def sample(self) -> dict[str, np.ndarray]:
-        """The first value of each traced axis."""
-        return {name: values[:1] for name, values in self.axes if not is_static(values)}
+    def traced(self) -> Traced:
+        """The traced axes: their first values, and the number of points for each combination of static values."""
+        axes = {name: values for name, values in self.axes if not is_static(values)}
+        return Traced({name: values[:1] for name, values in axes.items()}, math.prod(map(len, axes.values())))
 
     def block_shape(self, points: int) -> tuple[int, ...]:
         """Of a block of at most so many points that takes whole axes from the last one on; 1 along static ones."""

@@ -15,7 +15,7 @@ from jaxbatt._checks import peak_memory
 from jaxbatt.sweeps.axes import Grid
 from jaxbatt.sweeps.layout import points_of, variables_of
 from jaxbatt.sweeps.programs import Program, Programs
-from jaxbatt.sweeps.workers import threads
+from jaxbatt.sweeps.workers import size_of, threads
 
 
 class Part(NamedTuple):
@@ -100,33 +100,36 @@ def plan(
         >>> plan(lambda n: max_power(SpinBattery(1.0, power_law(n, 1.0, 1.0)), ConstantField(4.0)), {"n": [26]}, probe=False)
     """
     grid = Grid.of(fn, axes)
-    programs = Programs(fn, grid.sample())
+    programs = Programs(fn, grid.traced())
     variables = variables_of(grid, programs, {}, {})
     each = sum(v.dtype.itemsize * math.prod(v.shape) for v in variables.values())
-    parts = tuple(_part(grid, static, programs.of(static), probe) for static in grid.statics())
-    chunks = len(grid.blocks(grid.block_shape(points_of(batch_size, grid))))
-    return Plan(parts, chunks, each * grid.size, peak_memory())
+    sizes = [size_of(block) for block in grid.blocks(grid.block_shape(points_of(batch_size, grid)))]
+    parts = tuple(_part(grid, static, programs.of(static), sizes, probe) for static in grid.statics())
+    return Plan(parts, len(sizes), each * grid.size, peak_memory())
 
 
-def _part(grid: Grid, static: dict[str, Any], program: Program, probe: bool) -> Part:
+def _part(grid: Grid, static: dict[str, Any], program: Program, sizes: list[int], probe: bool) -> Part:
     built = program.compile()
-    points = grid.size // len(list(grid.statics()))
+    points = grid.traced().size
+    # Every combination of static values has the same chunks; a chunk is computed in whole batches of all lanes.
+    batches = sum(-(-size // built.lanes) for size in sizes) * points // grid.size
     workers = 1 if program.is_heavy(built) else min(threads(), -(-points // built.lanes))
     applications = seconds = math.nan
     if probe:
-        batches = grid.spread(min(points, workers * built.lanes))
-        program.run(batches, 1)
-        applications, seconds = (x * points for x in _probe(program, batches, workers))
+        sample = grid.spread(min(points, workers * built.lanes))
+        program.run(sample, 1)
+        each, batch = _probe(program, sample, workers)
+        applications, seconds = each * points, batch * batches
     return Part(static, points, built.lanes, built.bytes * workers, applications, seconds)
 
 
 def _probe(program: Program, points: dict[str, np.ndarray], workers: int) -> tuple[float, float]:
-    """Applications and seconds for each point, computed by all workers at once."""
+    """Applications for each point, and seconds for each batch where all workers compute one at once."""
     count = len(next(iter(points.values()), [0]))
     cuts = np.array_split(np.arange(count), workers)
     start = time.perf_counter()
     with futures.ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(lambda cut: program.run({name: column[cut] for name, column in points.items()}, len(cut)), cuts))
-    seconds = (time.perf_counter() - start) / count
+    seconds = (time.perf_counter() - start) / workers
     told = [values[name] for values in found for name in values if name.rsplit("_", 1)[-1] == "applications"]
     return float(np.sum(np.concatenate(told)) / count) if told else math.nan, seconds

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import pickle
 import re
 import threading
 from collections.abc import Callable
@@ -21,30 +22,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbatt._checks import available_memory, require_memory, total_memory
+from jaxbatt.sweeps.axes import Traced
 from jaxbatt.sweeps.records import columns, methods, validity
 
 _CPU_LANES, _CPU_BYTES = 16, 2**26
 """On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
-_LANES, _SHARE = 4096, 4
+LANES, _SHARE = 4096, 4
 """On other devices: points at a time, fewer where they would take more than this share of the memory."""
 
 
 class Program:
     """A function of the traced values for one combination of static values."""
 
-    def __init__(
-        self, fn: Callable[..., Any], static: dict[str, Any], sample: dict[str, np.ndarray], alone: threading.Lock
-    ) -> None:
-        self._static, self._alone = static, alone
+    def __init__(self, fn: Callable[..., Any], static: dict[str, Any], grid: Traced, alone: threading.Lock) -> None:
+        self._static, self._grid, self._alone = static, grid, alone
+        self._wide = is_wide()
         self._single = jax.jit(functools.partial(fn, **static))
-        values = {name: jax.ShapeDtypeStruct((), column.dtype) for name, column in sample.items()}
+        values = {name: jax.ShapeDtypeStruct((), column.dtype) for name, column in grid.sample.items()}
         try:
             self._traced = self._single.trace(**values)
         except ValueError as error:
             if static:
                 error.add_note(f"This happened at {_shown(static)}.")
             raise
-        self._sample = sample
         self._built: Built | None = None
         self._lock = threading.Lock()
 
@@ -73,8 +73,9 @@ class Program:
         """What runs it, compiled if that was not done yet, for as many points at a time as suit the device."""
         with self._lock:
             if self._built is None:
-                lanes, limit = (_CPU_LANES, _CPU_BYTES) if jax.default_backend() == "cpu" else (_LANES, total_memory() // _SHARE)
-                built = self._compile(lanes if self._sample else 1)
+                lanes, limit = (_CPU_LANES, _CPU_BYTES) if jax.default_backend() == "cpu" else (LANES, total_memory() // _SHARE)
+                # A power of two, so that all lanes are computed by the same vector instructions.
+                built = self._compile(min(lanes, 1 << (self._grid.size - 1).bit_length()))
                 if built.bytes > limit and built.lanes > 1:
                     built = self._compile(max(1, 2 ** int(np.log2(built.lanes * limit / built.bytes))))
                 require_memory(built.bytes, f"one point at {_shown(self._static)}", "take fewer spins")
@@ -100,10 +101,12 @@ class Program:
         return 2 * built.bytes * (os.cpu_count() or 1) > available_memory()
 
     def _compile(self, lanes: int) -> Built:
-        inputs = {name: jax.ShapeDtypeStruct((lanes,), column.dtype) for name, column in self._sample.items()}
+        inputs = {name: jax.ShapeDtypeStruct((lanes,), column.dtype) for name, column in self._grid.sample.items()}
         # The number of the lane gives vmap an axis where no value is traced.
         many = jax.vmap(lambda lane, values: columns(self._single(**values)))
-        call = jax.jit(lambda values: many(jnp.arange(lanes), values)).lower(inputs).compile()
+        # A thread does not inherit the precision that was chosen around the sweep.
+        with jax.enable_x64(self._wide):
+            call = jax.jit(lambda values: many(jnp.arange(lanes), values)).lower(inputs).compile()
         analysis: Any = call.memory_analysis()
         size = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
         return Built(call, lanes, size)
@@ -135,8 +138,8 @@ class Built(NamedTuple):
 class Programs:
     """All programs of a function, made when they are needed."""
 
-    def __init__(self, fn: Callable[..., Any], sample: dict[str, np.ndarray]) -> None:
-        self._fn, self._sample = fn, sample
+    def __init__(self, fn: Callable[..., Any], grid: Traced) -> None:
+        self._fn, self._grid = fn, grid
         self._made: dict[tuple[Any, ...], Program] = {}
         self._lock, self._alone = threading.Lock(), threading.Lock()
 
@@ -145,7 +148,7 @@ class Programs:
         key = tuple(static.values())
         with self._lock:
             if key not in self._made:
-                self._made[key] = Program(self._fn, static, self._sample, self._alone)
+                self._made[key] = Program(self._fn, static, self._grid, self._alone)
             return self._made[key]
 
 
@@ -153,33 +156,41 @@ class Job(NamedTuple):
     """Some points of one program, for any worker.
 
     Attributes:
-        function: the function and a sample of the traced values, pickled.
+        function: the function and the traced axes, pickled.
+        wide: whether JAX computes in 64 bits.
         static: the static values.
         points: (P,) the traced values.
         size: P.
     """
 
     function: bytes
+    wide: bool
     static: dict[str, Any]
     points: dict[str, np.ndarray]
     size: int
 
 
-def packed(fn: Callable[..., Any], sample: dict[str, np.ndarray]) -> bytes:
-    """The function and a sample of the traced values for the workers of an executor."""
+def is_wide() -> bool:
+    """Whether JAX computes in 64 bits, here and now."""
+    return jnp.result_type(float) == np.float64
+
+
+def packed(fn: Callable[..., Any], grid: Traced) -> bytes:
+    """The function and the traced axes for the workers of an executor."""
     try:
-        return cloudpickle.dumps((fn, sample))
-    except (TypeError, ValueError, AttributeError) as error:
+        return cloudpickle.dumps((fn, grid))
+    except (TypeError, ValueError, AttributeError, pickle.PicklingError) as error:
         raise ValueError(f"the function cannot be sent to an executor, for pickling it fails: {error}.") from error
 
 
 def compute(job: Job) -> dict[str, np.ndarray]:
     """The columns of a job; a worker keeps what it has compiled."""
-    return _unpacked(job.function).of(job.static).run(job.points, job.size)
+    with jax.enable_x64(job.wide):
+        return _unpacked(job.function, job.wide).of(job.static).run(job.points, job.size)
 
 
 @functools.lru_cache(maxsize=4)
-def _unpacked(function: bytes) -> Programs:
+def _unpacked(function: bytes, wide: bool) -> Programs:
     return Programs(*cloudpickle.loads(function))
 
 

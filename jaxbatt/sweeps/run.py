@@ -52,12 +52,13 @@ def sweep(
             process is killed. The result does not depend on it.
         store: path of a Zarr store. Every finished chunk is on disk at once; a sweep that was killed and is called again
             computes only what is missing, and its dataset is the same to the last bit.
-        executor: where chunks are computed, any ``concurrent.futures.Executor``; by default threads of this process.
+        executor: where chunks are computed, any ``concurrent.futures.Executor`` that does not fork this process; by default
+            its threads.
         progress: show a bar on a terminal.
         dims: names of the dimensions of variables that are no scalars, by variable: {"work": ("time",)}; by default
             "work_0", "work_1", ...
         coords: values along those dimensions: {"time": times}.
-        units: units of variables; those of jaxbatt's own records are known.
+        units: units of variables, axes and coordinates; those of jaxbatt's own records are known.
 
     Returns:
         A dataset with a variable over the grid for each array that ``fn`` returns: a field of a field is called
@@ -78,9 +79,9 @@ def sweep(
         >>> data.power.sel(n=8, omega=4.0).max("alpha")
     """
     grid = Grid.of(fn, axes)
-    programs = Programs(fn, grid.sample())
+    programs = Programs(fn, grid.traced())
     variables = variables_of(grid, programs, dims or {}, units or {})
-    layout = Layout.of(grid, variables, coords or {})
+    layout = Layout.of(grid, variables, coords or {}, units or {})
     sink = _sink(store, layout, grid.block_shape(points_of(batch_size, grid)), programs)
     workers = Workers(executor, programs, fn, grid)
     blocks = grid.blocks(sink.block)
@@ -121,7 +122,7 @@ def _described(values: np.ndarray) -> str:
 
 def _study(grid: Grid, programs: Programs) -> dict[str, str]:
     """What decides the result, by name."""
-    axes = {f"axis {name}": _described(values) for name, values in grid.axes}
+    axes = {"axes": ", ".join(grid.names)} | {f"axis {name}": _described(values) for name, values in grid.axes}
     functions = {f"function at {static}" if static else "function": programs.of(static).digest for static in grid.statics()}
     return axes | functions
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,9 +61,7 @@ class Memory:
             array[index] = values[name].reshape(array[index].shape)
 
     def dataset(self) -> xarray.Dataset:
-        names = self._layout.grid.names
-        arrays = {n: (names + v.dims, self._arrays[n], v.attrs) for n, v in self._layout.variables.items()}
-        return xarray.Dataset(arrays, coords=self._layout.coordinates)
+        return _dataset(self._layout, self._arrays)
 
     def annotate(self, attrs: dict[str, Any]) -> None:
         """Nothing: there is only the dataset."""
@@ -84,7 +83,7 @@ class Store:
         self._group: Any = _opened(self.path, study)
         chunk: Any = self._group.attrs[_CHUNK]
         self.block: tuple[int, ...] = tuple(chunk)
-        self._variables = layout.variables
+        self._layout = layout
         self._done: Any = self._group[f"{_PROGRESS}/finished"]
 
     def finished(self) -> np.ndarray:
@@ -92,21 +91,32 @@ class Store:
 
     def write(self, number: int, index: Index, values: dict[str, np.ndarray]) -> None:
         try:
-            for name in self._variables:
-                array = self._group[name]
-                lengths = tuple(cut.stop - cut.start for cut in index) + self._variables[name].shape
-                array[index] = values[name].reshape(lengths)
+            for name, v in self._layout.variables.items():
+                lengths = tuple(cut.stop - cut.start for cut in index) + v.shape
+                self._group[name][index] = values[name].reshape(lengths)
             self._done[number] = 1
         except OSError as error:
-            error.add_note(f"{self.path} keeps the {int(self.finished().sum())} chunks before; run again to go on.")
+            error.add_note(self._kept())
             raise
 
     def dataset(self) -> xarray.Dataset:
-        with xarray.open_zarr(self.path, consolidated=False, chunks=None) as stored:
-            return stored[list(self._variables)].load().drop_attrs(deep=False)
+        return _dataset(self._layout, {name: self._group[name][...] for name in self._layout.variables})
 
     def annotate(self, attrs: dict[str, Any]) -> None:
-        self._group.attrs.update(attrs)
+        try:
+            self._group.attrs.update(attrs)
+        except OSError as error:
+            error.add_note(self._kept())
+            raise
+
+    def _kept(self) -> str:
+        return f"{self.path} keeps the {int(self.finished().sum())} chunks before; run again to go on."
+
+
+def _dataset(layout: Layout, arrays: Mapping[str, np.ndarray]) -> xarray.Dataset:
+    names = layout.grid.names
+    found = {name: (names + v.dims, arrays[name], v.attrs) for name, v in layout.variables.items()}
+    return xarray.Dataset(found, coords=layout.coordinates)
 
 
 def _create(path: Path, layout: Layout, block: tuple[int, ...], study: dict[str, str]) -> None:
@@ -118,7 +128,10 @@ def _create(path: Path, layout: Layout, block: tuple[int, ...], study: dict[str,
         group = zarr.open_group(draft / "new", mode="w-", zarr_format=3)
         group.attrs.update({_STUDY: study, _CHUNK: list(block)})
         for name, (_, values, units) in layout.coordinates.items():
-            group.create_array(name, data=values, dimension_names=[name], attributes=units)
+            # Zarr has no standard for strings of fixed length.
+            dtype = "string" if values.dtype.kind == "U" else values.dtype
+            column = group.create_array(name, shape=values.shape, dtype=dtype, dimension_names=[name], attributes=units)
+            column[...] = values
         grid = layout.grid
         for name, v in layout.variables.items():
             group.create_array(
@@ -146,7 +159,7 @@ def _opened(path: Path, study: dict[str, str]) -> zarr.Group:
     try:
         group = zarr.open_group(path, mode="r+")
         saved: Any = group.attrs[_STUDY]
-    except (zarr.errors.GroupNotFoundError, KeyError, ValueError) as error:
+    except (zarr.errors.GroupNotFoundError, FileExistsError, NotADirectoryError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is no store of a sweep; remove it, or name another one.") from error
     for name in sorted(saved.keys() | study.keys()):
         if saved.get(name) != study.get(name):

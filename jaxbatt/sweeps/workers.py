@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxbatt.sweeps.axes import Grid, Index
-from jaxbatt.sweeps.programs import Job, Programs, compute, packed
+from jaxbatt.sweeps.programs import Job, Programs, compute, is_wide, packed
 
 _AHEAD = 1024
 """Chunks that wait in an executor."""
@@ -22,8 +22,13 @@ class Workers:
     """Computes blocks in the order in which they finish: in threads of this process, or by an executor."""
 
     def __init__(self, executor: futures.Executor | None, programs: Programs, fn: Callable[..., Any], grid: Grid) -> None:
+        if isinstance(executor, futures.ProcessPoolExecutor) and _is_forking(executor):
+            raise ValueError(
+                "the executor forks this process, and JAX does not survive that; pass "
+                'ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")).'
+            )
         self._executor, self._programs, self._grid = executor, programs, grid
-        self._function = b"" if executor is None else packed(fn, grid.sample())
+        self._function = b"" if executor is None else packed(fn, grid.traced())
 
     def results(self, numbers: Sequence[int], blocks: Sequence[Index]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         if self._executor is not None:
@@ -46,7 +51,9 @@ class Workers:
                     waiting[self._submit(executor, blocks[number])] = number
                 if not waiting:
                     return
-                for future in futures.wait(waiting, return_when=futures.FIRST_COMPLETED).done:
+                done = futures.wait(waiting, return_when=futures.FIRST_COMPLETED).done
+                # What is finished is kept before a failure of another chunk ends the sweep.
+                for future in sorted(done, key=_is_failed):
                     yield waiting.pop(future), future.result()
         finally:
             for future in waiting:
@@ -56,7 +63,16 @@ class Workers:
         static, points = self._grid.points(block)
         if self._executor is None:
             return executor.submit(self._programs.of(static).run, points, size_of(block))
-        return executor.submit(compute, Job(self._function, static, points, size_of(block)))
+        return executor.submit(compute, Job(self._function, is_wide(), static, points, size_of(block)))
+
+
+def _is_failed(future: futures.Future[Any]) -> bool:
+    return future.cancelled() or future.exception() is not None
+
+
+def _is_forking(executor: futures.ProcessPoolExecutor) -> bool:
+    context: Any = executor._mp_context
+    return context.get_start_method() == "fork"
 
 
 def size_of(block: Index) -> int:
