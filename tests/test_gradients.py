@@ -18,7 +18,6 @@ from systems import STEP, Case, PauliCase
 from test_solvers import compilations
 
 import jaxbatt as jb
-from jaxbatt.solvers import state_vector
 
 N, TIMES, WEIGHTS = systems.N, systems.MANY_TIMES, systems.WEIGHTS
 DRAW = np.random.default_rng(1906)
@@ -253,11 +252,10 @@ def test_collective_that_does_not_apply_has_no_derivative():
 
 
 @pytest.mark.parametrize("name", ["random", "pieces"])
-def test_real_arithmetic(name, monkeypatch):
-    """The first segment stays real where state and Hamiltonian are, from 15 spins on; and a tight tolerance is met."""
-    monkeypatch.setattr(state_vector, "_REAL_START", 1)
+def test_real_arithmetic(name):
+    """The first segment stays real where state and Hamiltonian are; and a tight tolerance is met."""
     case = (CONSTANT | CHAINS)[name]
-    solver = jb.StateVector(jb.Chebyshev(1e-13))  # no other test compiles this one, with two rows
+    solver = jb.StateVector(jb.Chebyshev(1e-13))
     problem = solver.prepare(case.battery(case.numbers), case.protocol(case.numbers))
     assert solver.evolve(problem).system.initial_rows().shape == (1, 2**N)
     gradient = compiled(case, solver)

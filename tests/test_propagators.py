@@ -13,7 +13,7 @@ import systems
 from conftest import tol
 
 import jaxbatt as jb
-from jaxbatt.solvers import state_vector
+from jaxbatt.solvers import _stepping
 
 PROPAGATORS = [jb.Chebyshev(), jb.Krylov(dim=12), jb.Taylor()]
 """Twelve vectors do not span the 16 dimensions of four spins, so that the residual of Krylov has something to judge."""
@@ -240,7 +240,7 @@ def sampler(solver, system, window=None):
     @jax.jit
     def run(problem, times):
         evolution = solver.evolve(problem)
-        evolution = evolution if window is None else dataclasses.replace(evolution, window=window)
+        evolution = evolution if window is None else dataclasses.replace(evolution, held=window)
         return evolution.sample(evolution.start(), times)
 
     return functools.partial(run, solver.prepare(system.battery, system.protocol))
@@ -263,7 +263,7 @@ def test_windows(propagator, window):
 @each()
 def test_real_first_segment(monkeypatch, propagator):
     """From 13 spins on the first segment is real; here it is forced on three. A complex start or a Y field must stay complex."""
-    monkeypatch.setattr(state_vector, "_REAL_START", 2)
+    monkeypatch.setattr(_stepping, "_REAL_START", 2)
     chains, batteries = systems.spin_chains(), systems.pauli_batteries()
     by_name = {s.name: s for s in chains + batteries}
     for name, rows in (("random XYZ", 1), ("field along y", 2), ("complex start", 2), ("Dzyaloshinskii-Moriya", 2)):

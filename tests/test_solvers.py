@@ -252,7 +252,8 @@ def test_dicke_ladder_is_the_symmetric_space(axis, kept, interacting):
         1.1, couplings, factors, initial_state="up", field_while_charging=kept, interactions_while_charging=interacting
     )
     problem = jb.Collective().prepare(battery, jb.ConstantField(1.6, axis))
-    generator, gain = collective.CollectiveSystem(problem).stretch(jnp.asarray(1.6))
+    generator, gain, bounds = collective.CollectiveSystem(problem).stretch(jnp.asarray(1.6))
+    assert bounds == generator.bounds()
     h = dense.charging_hamiltonian(
         1.1, couplings, factors, 1.6, axis=axis, field_while_charging=kept, interactions_while_charging=interacting
     )
