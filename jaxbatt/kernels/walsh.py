@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
-_GROUP = 4
-"""Bits in one dense factor; 16 x 16 was the fastest of 4 to 10 bits and of butterflies at N = 16 and 20 (benchmarks/NOTES.md)."""
+_LOW = 4
+"""The lowest bits, which one dense Hadamard matrix transforms: side by side in memory, they leave no vectors to butterflies."""
+_STEP = 2
+"""Bits in one pass of butterflies. Both were measured at N = 10 to 22 on two CPU cores (benchmarks/NOTES.md)."""
+_CACHED = 18
+"""On a CPU: bits of the blocks that larger vectors are transformed in, so that only the bits above leave the cache."""
 
 
 def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """Returns sum_c (-1)**popcount(b & c) v[c] over the last axis (2**N), unnormalized, in O(N 2**N).
 
     Applied to coefficients placed at the sign masks of Z strings it gives their diagonal; applied twice it
-    multiplies by 2**N. The bits are transformed four at a time by a dense Hadamard matrix.
+    multiplies by 2**N. The lowest four bits are transformed by a dense matrix, those above by butterflies, two in each pass.
     """
-    batch, size = v.shape[:-1], v.shape[-1]
-    n_bits, done = size.bit_length() - 1, 0
-    while done < n_bits:
-        group = min(_GROUP, n_bits - done)
-        factor = jnp.asarray(_hadamard(group), v.dtype)
-        if done == 0:
-            v = v.reshape(*batch, -1, 2**group) @ factor
-        else:
-            v = jnp.einsum("ab,...bl->...al", factor, v.reshape(*batch, -1, 2**group, 2**done))
-        done += group
-    return v.reshape(*batch, size)
+    n_bits = v.shape[-1].bit_length() - 1
+    if n_bits <= _CACHED or jax.default_backend() != "cpu":
+        low = min(_LOW, n_bits)
+        blocks = v.reshape(*v.shape[:-1], -1, 2**low) @ jnp.asarray(_hadamard(low), v.dtype)
+        return _butterflies(blocks.reshape(v.shape), low, n_bits)
+    return _butterflies(jax.lax.map(walsh, v.reshape(-1, 2**_CACHED)).reshape(v.shape), _CACHED, n_bits)
+
+
+def _butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
+    """The transform of the bits first, ..., stop - 1."""
+    for lowest in range(first, stop, _STEP):
+        count = min(_STEP, stop - lowest)
+        blocks = v.reshape(*v.shape[:-1], -1, 2**count, 2**lowest)
+        parts = [blocks[..., b, :] for b in range(2**count)]
+        for bit in (1 << i for i in range(count)):
+            parts = [parts[b ^ bit] - parts[b] if b & bit else parts[b] + parts[b ^ bit] for b in range(2**count)]
+        v = jnp.stack(parts, axis=-2).reshape(v.shape)
+    return v
 
 
 @functools.cache
