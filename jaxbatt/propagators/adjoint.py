@@ -93,12 +93,13 @@ def gather_back(apply: Apply, terms: Series, cotangents: States) -> Rows:
 def _sources(terms: Series, cotangents: States, n_rows: int) -> Any:
     """k (even) to the sources s_k and s_{k+1}; the odd terms of the series come with a factor i."""
     coefficients = terms.coefficients.astype(cotangents.dtype)
-    real, imaginary = cotangents
+    turned = jnp.array([[1], [-1]], cotangents.dtype)
 
     def at(k: Int[Array, ""]) -> tuple[Rows, Rows]:
         even, odd = jax.lax.dynamic_slice_in_dim(coefficients, k, 2, 1).T
         if n_rows == 1:
-            return (even @ real)[None], (odd @ imaginary)[None]
-        return jnp.stack([even @ real, even @ imaginary]), jnp.stack([odd @ imaginary, -(odd @ real)])
+            return (even @ cotangents[0])[None], (odd @ cotangents[1])[None]
+        # No stack: it would be evaluated again for each amplitude inside the sum that it is added to, without vector units.
+        return jnp.einsum("m,rmd->rd", even, cotangents), turned * jnp.einsum("m,rmd->rd", odd, cotangents)[::-1]
 
     return at
