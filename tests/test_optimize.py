@@ -323,6 +323,31 @@ def test_power_is_never_below_the_constant_and_the_switching_field():
     assert "gain=1." in repr(best)
 
 
+def test_gain_of_a_constant_field_over_the_best_constant_field_is_one():
+    """Isotropic spins: W = 4 sin^2(u T), so u = pi / 2 charges them fully at T = 1; no coarse grid of levels holds it."""
+    best = jb.optimize(
+        XXX, jb.ConstantField(0.0), objective="work", bounds=(0.0, 4.0), duration=1.0, starts=3, steps=60, solver=jb.Spectral()
+    )
+    # The level is found to 1e-4 of the distance of the bounds, where W is flat to the square of that.
+    np.testing.assert_allclose(best.constant.work, 4.0, rtol=1e-7)
+    np.testing.assert_allclose(best.gain, 1.0, rtol=1e-7)
+    assert best.gain >= 1
+
+
+@pytest.mark.parametrize(("energy", "protocol"), [(0.1, PULSE), (0.001, SERIES)])
+def test_result_is_never_below_the_constant_field_that_is_reported(energy, protocol):
+    """With so little energy the strongest field lasts less than the shortest duration, so it must be weakened."""
+    best = jb.optimize(XXX, protocol, bounds=(0.0, 4.0), energy=energy, duration=0.3, starts=1, steps=2, solver=jb.Spectral())
+    assert best.value >= best.constant.value
+    assert best.gain >= 1
+    shortest = 0.3 / 16
+    assert best.constant.time >= shortest * (1 - tol(float, 1))
+    assert 2 * best.constant.protocol.omega**2 * best.constant.time <= energy
+    # W = 4 sin^2(u t): for a given energy 2 u^2 t the power is greatest at the shortest time, and nearly the same at others.
+    exact = 4 * np.sin(np.sqrt(energy / 2 / shortest) * shortest) ** 2 / shortest
+    assert 0.999 * exact <= best.constant.power <= exact * (1 + 1e-9)
+
+
 def test_least_time_of_isotropic_spins():
     """W = 4 N B sin^2(u t) / 2, so 99 % are there at u T = arcsin(sqrt(0.99)) and not before."""
     best = jb.optimize(

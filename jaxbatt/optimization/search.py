@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxbatt._types import ScalarLike
+from jaxbatt._types import Scalar, ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.optimization.ascent import Climb, Report, begin, block_of, run
 from jaxbatt.optimization.checkpoint import Checkpoint, fingerprint, fingerprint_of_function
 from jaxbatt.optimization.constant import Constant, best_constant
-from jaxbatt.optimization.objectives import Goal, Objective, Penalty, Task
+from jaxbatt.optimization.objectives import End, Goal, Objective, Penalty, Task
 from jaxbatt.optimization.optimum import Baseline, Optimum
 from jaxbatt.optimization.setup import (
     cheapest_solver,
@@ -31,8 +31,8 @@ from jaxbatt.optimization.setup import (
     members_of,
     space_of,
 )
-from jaxbatt.optimization.space import CouplingChoice, Space, level_bounds
-from jaxbatt.optimization.starts import first_points
+from jaxbatt.optimization.space import CouplingChoice, Point, Space, level_bounds
+from jaxbatt.optimization.starts import constant_point, first_points
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.solvers import Solver
 
@@ -143,7 +143,7 @@ def _blank(space: Space, optimizer: optax.GradientTransformation, starts: int, s
     pairs = None if space.strength is None else jnp.ones(space.n_spins * (space.n_spins - 1) // 2)
     point = space.point(jnp.asarray(space.low), space.scale, pairs)
     points = jax.tree.map(lambda x: jnp.broadcast_to(x, (starts, *x.shape)), point)
-    return Constant(jnp.zeros(space.low.shape[1:]), zero, zero, zero), begin(points, optimizer, steps)
+    return Constant(jnp.zeros(space.low.shape[1:]), zero, zero), begin(points, optimizer, steps)
 
 
 def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: int, steps: int, key: Array) -> dict[str, str]:
@@ -182,28 +182,48 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
 
 
 def _optimum(task: Task, climb: Climb, constant: Constant, reason: str) -> Optimum:
-    """The best point of all starts, evaluated once more where errors can be raised."""
+    """The best point of all starts, evaluated once more where errors can be raised, beside the constant field."""
     start = int(np.argmax(np.where(np.isnan(climb.top), -np.inf, climb.top)))
-    point = jax.tree.map(lambda x: x[start], climb.best)
-    protocol, time = task.space.protocol(point), task.space.time(point)
-    ends, variances = task.measured(point)
-    if not np.isfinite(climb.top[start]):
+    best = _found(task, jax.tree.map(lambda x: x[start], climb.best))
+    if not np.any(np.isfinite(climb.scores)):
         raise ValueError(f"the gradient is not finite at any start with {task.solver}; take another solver.")
-    score = task.goal.judge(ends, variances, task.goal.penalty.of_field(protocol, time, task.space.n_spins)).score
-    designed = tuple(task.space.battery(point, battery) for battery in task.batteries)
+    first = _found(task, constant_point(task, constant))
+    if first.score >= best.score:
+        start, best = 0, first
+    designed = tuple(task.space.battery(best.point, battery) for battery in task.batteries)
     baseline = ConstantField(constant.level, task.space.template.axis)
+    value, time, work, power = first.numbers(task)
     return Optimum(
-        protocol=protocol,
-        battery=designed if len(designed) > 1 else designed[0],
-        value=jnp.asarray(task.goal.value(score)),
-        time=time,
-        work=task.goal.reduce(ends.work),
-        power=task.goal.reduce(ends.power),
+        task.space.protocol(best.point),
+        designed if len(designed) > 1 else designed[0],
+        *best.numbers(task),
         history=task.goal.value(climb.scores[: int(climb.step)]),
-        constant=Baseline(
-            baseline, jnp.asarray(task.goal.value(constant.score)), constant.time, constant.work, constant.work / constant.time
-        ),
+        constant=Baseline(baseline, value, time, work, power),
         objective=task.goal.objective if isinstance(task.goal.objective, str) else "function",
         start=start,
         reason=reason,
     )
+
+
+class _Found(NamedTuple):
+    """A point with the ends (b, ...) of all members there, and its score."""
+
+    point: Point
+    ends: End
+    score: Scalar
+
+    def numbers(self, task: Task) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """Value, time, work and power."""
+        goal = task.goal
+        return (
+            jnp.asarray(goal.value(self.score)),
+            task.space.time(self.point),
+            goal.reduce(self.ends.work),
+            goal.reduce(self.ends.power),
+        )
+
+
+def _found(task: Task, point: Point) -> _Found:
+    ends, variances = task.measured(point)
+    extra = task.goal.penalty.of_field(task.space.protocol(point), task.space.time(point), task.space.n_spins)
+    return _Found(point, ends, task.goal.judge(ends, variances, extra).score)

@@ -28,11 +28,8 @@ _SWITCHES = 3
 def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int, chunk: int, key: Array) -> Point:
     """(starts, ...) the constant field, the sign-switching field, the protocol as given unless it is zero, then random ones."""
     space = task.space
-    pairs = None
-    if space.strength is not None:
-        given = pairs_of(task.batteries[0])
-        pairs = jnp.asarray(given / np.sqrt(np.mean(given**2)))
-    points = [space.point(constant.level, constant.time, pairs)]
+    first = constant_point(task, constant)
+    points, pairs = [first], first.couplings
     switching = sign_point(task, pairs, chunk) if starts > 1 else None
     if switching is not None:
         points.append(switching)
@@ -44,6 +41,15 @@ def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int
     draw = jax.jit(lambda k, time: drawn_point(k, task, time, pairs, chunk))
     points += [draw(jax.random.fold_in(key, i), guesses[i % len(guesses)]) for i in range(len(points), starts)]
     return jax.tree.map(lambda *x: jnp.stack(x), *points[:starts])
+
+
+def constant_point(task: Task, constant: Constant) -> Point:
+    """The constant field as a point, with the given couplings."""
+    pairs = None
+    if task.space.strength is not None:
+        given = pairs_of(task.batteries[0])
+        pairs = jnp.asarray(given / np.sqrt(np.mean(given**2)))
+    return task.space.point(constant.level, constant.time, pairs)
 
 
 def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point | None:
