@@ -14,7 +14,7 @@ from jaxbatt._checks import check_positive, check_times, concrete
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
-from jaxbatt.protocols import Protocol
+from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak
 from jaxbatt.slopes import differentiable_maximum
 from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, is_uniform
@@ -94,7 +94,7 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
     """
     if horizon is None:
         horizon = protocol.edges[-1]
-        if concrete(horizon) is None or not np.isfinite(horizon):
+        if isinstance(protocol, ConstantField):
             raise ValueError("`horizon` is needed: the field never ends, and the work may have its maximum at any late time.")
     check_positive("horizon", horizon, "give the longest charging time")
     _check_duration(protocol, jnp.asarray(horizon)[None])

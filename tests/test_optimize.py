@@ -16,8 +16,10 @@ from conftest import tol
 
 import jaxbatt as jb
 from jaxbatt.optimization.ascent import BLOCK, Climb, Report, is_over, run
+from jaxbatt.optimization.checkpoint import fingerprint_of_function
 from jaxbatt.optimization.moments import full_charge, initial_value, square_battery, squared, variance
 from jaxbatt.optimization.objectives import End, Goal, over_members
+from jaxbatt.optimization.setup import chunk_of
 from jaxbatt.optimization.space import Point, Space, level_bounds, pulse_energy
 
 PAIR = jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0))
@@ -500,9 +502,61 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
             jb.optimize(PAIR, jb.ConstantField(0.0), **(options | change))
     with pytest.raises(ValueError, match="battery was"):
         jb.optimize(jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.1)), jb.ConstantField(0.0), **options)
+    content = (tmp_path / "whole").read_bytes()
+    (tmp_path / "whole").write_bytes(content[:-100])
+    with pytest.raises(ValueError, match="is a damaged checkpoint"):
+        jb.optimize(PAIR, jb.ConstantField(0.0), **options)
     (tmp_path / "whole").write_text("no checkpoint")
     with pytest.raises(ValueError, match="is no checkpoint of jaxbatt"):
         jb.optimize(PAIR, jb.ConstantField(0.0), **options)
+
+
+def test_functions_that_close_over_other_arrays_are_told_apart():
+    """The text of an expression names its arrays, but not their values: neither its own, nor those of what it calls."""
+    numbers = np.linspace(0, 1, 3000)
+
+    def plain(w):
+        return lambda x: x - jnp.dot(w, x * numbers)
+
+    def called(w):
+        return lambda x: jax.jit(lambda y: jnp.sum(w * y))(x)
+
+    def branching(w):
+        return lambda x: jax.lax.cond(jnp.sum(x) > 0, lambda y: w * y, lambda y: 2 * w * y, x)
+
+    other = numbers.copy()
+    other[1] += 1e-12
+    for make in (plain, called, branching):
+        one, same, new = (fingerprint_of_function(make(jnp.asarray(w)), 1.0) for w in (numbers, numbers.copy(), other))
+        assert one == same, make
+        assert one != new, make
+    keys = jax.random.split(jax.random.key(0))
+    drawn = [fingerprint_of_function(lambda x, key=key: x + jax.random.normal(key), 1.0) for key in keys]
+    assert drawn[0] != drawn[1]
+
+
+def test_starts_hold_all_known_fields():
+    """However few are asked for: the constant, the switching field and the given one, which here is the optimum."""
+    given = jb.PiecewiseField(jnp.array([0.3, 1.0]), 1.0)
+    best = jb.optimize(
+        XXX,
+        given,
+        objective=lambda end: -jnp.sum((end.protocol.levels - given.levels) ** 2),
+        bounds=(-1.0, 1.0),
+        duration=1.0,
+        starts=1,
+        steps=1,
+        solver=jb.Spectral(),
+    )
+    assert best.history.shape == (1, 3)
+    assert best.start == 2
+    np.testing.assert_allclose(best.protocol.levels, given.levels, rtol=tol(float, 10))
+
+
+def test_starts_at_once_do_not_hang_on_free_memory(monkeypatch):
+    """Or a run that is resumed would do other arithmetic."""
+    monkeypatch.setattr("jaxbatt.optimization.setup.available_memory", lambda: 1, raising=False)
+    assert chunk_of(8, (PAIR,), PULSE, jb.Spectral()) == 8
 
 
 # Refusals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -32,7 +33,7 @@ from jaxbatt.optimization.setup import (
     space_of,
 )
 from jaxbatt.optimization.space import CouplingChoice, Point, Space, level_bounds
-from jaxbatt.optimization.starts import constant_point, first_points
+from jaxbatt.optimization.starts import constant_point, fewest_starts, first_points
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.solvers import Solver
 
@@ -84,8 +85,8 @@ def optimize(
         ensemble: "mean" or "worst" over the batteries.
         optimizer: any optax optimizer; it sees the field in units in which the bounds are -1 and 1, and log T. By default
             Adam with a rate that falls to zero.
-        starts: number of starts. The constant field is the first; from 2 on the switching field is among them, of a
-            FourierField the series nearest to it.
+        starts: number of starts, the random ones included. The constant field, the switching field (of a FourierField the
+            series nearest to it) and the values of the protocol are always among them, even where that makes more.
         steps: most steps.
         patience: stop where no start gained more than 1e-6 of its value in so many steps.
         key: seed of the random starts, ``jax.random.key(0)`` by default.
@@ -122,6 +123,7 @@ def optimize(
     check_solver(task)
     optimizer = optimizer if optimizer is not None else optax.adam(optax.cosine_decay_schedule(_RATE, steps))
     key = key if key is not None else jax.random.key(0)
+    starts = max(starts, fewest_starts(protocol))
     chunk = chunk_of(starts, batteries, protocol, solver)
 
     store = None
@@ -156,7 +158,8 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
         objective = fingerprint_of_function(goal.objective, ends)
     state = optimizer.init(one)
     return {
-        "jaxbatt": fingerprint((jnp.zeros(()).dtype.name,)),
+        "version": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jaxbatt", "jax")),
+        "precision": jnp.zeros(()).dtype.name,
         "battery": fingerprint(task.batteries),
         "protocol": fingerprint(space.template),
         "objective": objective,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import available_memory, check_positive, concrete
+from jaxbatt._checks import check_positive, concrete, total_memory
 from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.charging import max_power
@@ -185,13 +185,16 @@ def cheapest_solver(batteries: tuple[Battery, ...], protocol: Protocol, coupling
 
 
 def chunk_of(starts: int, batteries: tuple[Battery, ...], protocol: Protocol, solver: Solver) -> int:
-    """How many starts run at once: the largest divisor of all whose gradients fit half of the memory."""
+    """How many starts run at once: the largest divisor of all whose gradients fit a quarter of the whole memory.
+
+    Not of what is free: a run that is resumed must do the same arithmetic.
+    """
     n = batteries[0].n_spins
     if isinstance(solver, Spectral):
         each = 8 * _MATRICES * len(protocol.levels) * 4**n
     else:
         each = 8 * _VECTORS * (2**n if isinstance(solver, StateVector) else n + 1)
-    fitting = available_memory() // 2 // (each * len(batteries))
+    fitting = total_memory() // 4 // (each * len(batteries))
     return max(d for d in range(1, starts + 1) if starts % d == 0 and d <= max(1, fitting))
 
 

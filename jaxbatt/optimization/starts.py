@@ -30,17 +30,29 @@ def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int
     space = task.space
     first = constant_point(task, constant)
     points, pairs = [first], first.couplings
-    switching = sign_point(task, pairs, chunk) if starts > 1 else None
-    if switching is not None:
-        points.append(switching)
-    if np.any(np.asarray(protocol.levels) != 0):
+    if _can_switch(protocol):
+        points.append(sign_point(task, pairs, chunk))
+    if _has_values(protocol):
         end = float(protocol.edges[-1])
         points.append(space.point(protocol.levels, end if np.isfinite(end) else constant.time, pairs))
     # The random ones are about as long as the constant or the switching field: a good field that switches may take longer.
     guesses = jnp.stack([space.time(point) for point in points[:2]])
     draw = jax.jit(lambda k, time: drawn_point(k, task, time, pairs, chunk))
     points += [draw(jax.random.fold_in(key, i), guesses[i % len(guesses)]) for i in range(len(points), starts)]
-    return jax.tree.map(lambda *x: jnp.stack(x), *points[:starts])
+    return jax.tree.map(lambda *x: jnp.stack(x), *points)
+
+
+def fewest_starts(protocol: Protocol) -> int:
+    """How many starts are always made: the constant field, the sign-switching field, and the protocol as given."""
+    return 1 + _can_switch(protocol) + _has_values(protocol)
+
+
+def _can_switch(protocol: Protocol) -> bool:
+    return len(protocol.levels) > 1 and protocol.axis != "z"
+
+
+def _has_values(protocol: Protocol) -> bool:
+    return bool(np.any(np.asarray(protocol.levels) != 0))
 
 
 def constant_point(task: Task, constant: Constant) -> Point:
@@ -52,16 +64,14 @@ def constant_point(task: Task, constant: Constant) -> Point:
     return task.space.point(constant.level, constant.time, pairs)
 
 
-def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point | None:
+def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point:
     """The field u = u_max sign(dW/dt per u): each piece is chosen by the state at its beginning; the best of several durations.
 
     A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at -2 B u sum <X_i>;
-    one along z leaves it alone. None where the protocol cannot switch.
+    one along z leaves it alone.
     """
     space, axis = task.space, task.space.template.axis
     pieces = len(space.low)
-    if pieces == 1 or axis == "z":
-        return None
     component, direction = (1, 1) if axis == "x" else (0, -1)
     largest = np.where(np.abs(space.high) >= np.abs(space.low), space.high, space.low)
 
