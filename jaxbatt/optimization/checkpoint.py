@@ -28,18 +28,6 @@ class Checkpoint:
     path: Path
     problem: dict[str, str]
 
-    @classmethod
-    def at(cls, path: str | os.PathLike[str], problem: dict[str, str]) -> Checkpoint:
-        """The checkpoint at a path, whose directory must be there."""
-        if not isinstance(path, (str, os.PathLike)):
-            raise ValueError(f"`checkpoint` must be the path of a file, but it is {path!r}.")
-        place = Path(path)
-        if place.is_dir():
-            raise ValueError(f"`checkpoint` must be the path of a file, but {str(place)!r} is a directory; name a file in it.")
-        if not place.parent.is_dir():
-            raise ValueError(f"`checkpoint` must be a file in a directory, but there is no directory {str(place.parent)!r}.")
-        return cls(place, problem)
-
     def save(self, state: Any) -> None:
         """Replaces the file in one step."""
         descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
@@ -77,6 +65,18 @@ class Checkpoint:
                 return eqx.tree_deserialise_leaves(file, like)
             except (EOFError, OSError, RuntimeError, TypeError, ValueError):
                 raise ValueError(f"{self.path} is a damaged checkpoint; remove it, or name another file.") from None
+
+
+def checkpoint_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is a checkpoint or may become one: its directory must be there."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"`checkpoint` must be the path of a file, but it is {path!r}.")
+    place = Path(path)
+    if place.is_dir():
+        raise ValueError(f"`checkpoint` must be the path of a file, but {str(place)!r} is a directory; name a file in it.")
+    if not place.parent.is_dir():
+        raise ValueError(f"`checkpoint` must be a file in a directory, but there is no directory {str(place.parent)!r}.")
+    return place
 
 
 def fingerprint(value: Any) -> str:

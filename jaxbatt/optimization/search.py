@@ -16,7 +16,8 @@ from jaxtyping import Array
 from jaxbatt._types import Scalar, ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.optimization.ascent import Climb, Report, begin, block_of, run
-from jaxbatt.optimization.checkpoint import Checkpoint, fingerprint, fingerprint_of_function
+from jaxbatt.optimization.checkpoint import Checkpoint, checkpoint_path, fingerprint, fingerprint_of_function
+from jaxbatt.optimization.checks import blank_end, check_numbers, check_objective, check_tools
 from jaxbatt.optimization.constant import Constant, best_constant
 from jaxbatt.optimization.objectives import End, Goal, Objective, Penalty, Task
 from jaxbatt.optimization.optimum import Baseline, Optimum
@@ -108,6 +109,9 @@ def optimize(
         >>> round(float(best.gain), 1)
         1.4
     """
+    check_tools(optimizer=optimizer, penalty=penalty, callback=callback, solver=solver, key=key, free_duration=free_duration)
+    path = None if checkpoint is None else checkpoint_path(checkpoint)
+    check_numbers(energy=energy, duration=duration, target=target)
     batteries = members_of(battery)
     check_choices(batteries, protocol, objective, bounds, target, couplings, ensemble)
     check_counts(starts=starts, steps=steps, patience=patience)
@@ -117,6 +121,7 @@ def optimize(
     free = free_duration and objective != "work"
     scale = first_duration(batteries[0], protocol, levels, duration, free and objective == "power", solver)
     space = space_of(batteries[0], protocol, levels, scale, free, energy, couplings)
+    check_objective(objective, space)
     full = full_charges(batteries, objective)
     goal = Goal(objective, float(target), full, penalty or Penalty(), ensemble == "worst", scale)
     task = Task(space, batteries, goal, solver)
@@ -127,8 +132,8 @@ def optimize(
     chunk = chunk_of(starts, batteries, protocol, solver)
 
     store = None
-    if checkpoint is not None:
-        store = Checkpoint.at(checkpoint, _fingerprints(task, optimizer, starts, steps, key))
+    if path is not None:
+        store = Checkpoint(path, _fingerprints(task, optimizer, starts, steps, key))
     if store is not None and store.path.exists():
         constant, climb = store.load(jax.eval_shape(lambda: _blank(space, optimizer, starts, steps)))
     else:
@@ -154,8 +159,7 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
     one = jax.tree.map(lambda x: x[0], _blank(space, optimizer, 1, 1)[1].points)
     objective = str(goal.objective)
     if callable(goal.objective):
-        ends = jax.eval_shape(lambda: jax.tree.map(lambda x: x[0], task.ends(one)[0]))
-        objective = fingerprint_of_function(goal.objective, ends)
+        objective = fingerprint_of_function(goal.objective, blank_end(space))
     state = optimizer.init(one)
     return {
         "version": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jaxbatt", "jax")),
@@ -188,6 +192,11 @@ def _optimum(task: Task, climb: Climb, constant: Constant, reason: str) -> Optim
     """The best point of all starts, evaluated once more where errors can be raised, beside the constant field."""
     start = int(np.argmax(np.where(np.isnan(climb.top), -np.inf, climb.top)))
     best = _found(task, jax.tree.map(lambda x: x[start], climb.best))
+    if not np.isfinite(best.score):
+        raise ValueError(
+            f"`objective` must be finite somewhere, but at every start it is not: at the constant field of work "
+            f"{float(task.goal.reduce(best.ends.work)):.6g} and time {float(constant.time):.6g} it is {float(best.score)}."
+        )
     if not np.any(np.isfinite(climb.scores)):
         raise ValueError(f"the gradient is not finite at any start with {task.solver}; take another solver.")
     first = _found(task, constant_point(task, constant))

@@ -32,7 +32,10 @@ _MATRICES = 12
 
 def members_of(battery: Battery | Sequence[Battery]) -> tuple[Battery, ...]:
     """The batteries of an ensemble, or the one."""
-    members = (battery,) if isinstance(battery, (SpinBattery, PauliBattery)) else tuple(battery)
+    try:
+        members = (battery,) if isinstance(battery, (SpinBattery, PauliBattery)) else tuple(battery)
+    except TypeError:
+        members = ()
     if not members or not all(isinstance(member, (SpinBattery, PauliBattery)) for member in members):
         raise ValueError(f"`battery` must be a battery or several, but it is {battery!r}.")
     kinds = {(jax.tree.structure(member), tuple(np.shape(leaf) for leaf in jax.tree.leaves(member))) for member in members}
