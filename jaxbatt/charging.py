@@ -17,7 +17,7 @@ from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak
 from jaxbatt.slopes import differentiable_maximum
-from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, check_is_solver, is_uniform
+from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, check_is_solver, guarded, is_uniform
 
 _SPECTRAL_ALWAYS = 8
 _SPECTRAL_LONG = 12
@@ -144,7 +144,8 @@ def _charge(solver: Solver, problem: Any, times: Times) -> ChargingCurve:
 
 @eqx.filter_jit
 def _peak(solver: Solver, problem: Any, objective: Objective, first: bool, horizon: Scalar) -> Peak:
-    best, certified, info = _best((problem, horizon), solver=solver, objective=objective, first=first)
+    inputs = guarded((problem, horizon), f"max_{objective} with {type(solver).__name__}")
+    best, certified, info = _best(inputs, solver=solver, objective=objective, first=first)
     power = best.value
     if objective == "work":
         power = jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
