@@ -574,6 +574,7 @@ REFUSALS = [
     ("bounds for other spins", lambda: go(bounds=(np.zeros(3), 1.0)), ["fit the levels (4,)", "(3,)"]),
     ("bounds of a series in time", lambda: go(protocol=SERIES, bounds=(0.0, np.ones(16) + np.eye(16)[0])), ["at all times"]),
     ("no room for a constant", lambda: go(bounds=(np.eye(4)[0], np.eye(4)[0])), ["leave room for a constant field"]),
+    ("no field", lambda: go(bounds=(0.0, 0.0)), ["`bounds` must allow a field"]),
     ("energy without zero", lambda: go(bounds=(0.5, 1.0), energy=1.0), ["must contain 0"]),
     ("no energy", lambda: go(energy=0.0), ["`energy` must be positive"]),
     ("objective", lambda: go(objective="speed"), ["'power', 'work', 'time'", "'speed'"]),

@@ -85,7 +85,8 @@ def optimize(
         penalty: weights of smoothness, variance of the stored energy, and pulse energy.
         ensemble: "mean" or "worst" over the batteries.
         optimizer: any optax optimizer; it sees the field in units in which the bounds are -1 and 1, and log T. By default
-            Adam with a rate that falls to zero.
+            Adam with a rate that falls to zero. Slopes that push out of bounds are left out, and for "time" log T follows a
+            rule of its own, so there a line search does not see the slope of the value that it is given.
         starts: number of starts, the random ones included. The constant field, the switching field (of a FourierField the
             series nearest to it) and the values of the protocol are always among them, even where that makes more.
         steps: most steps.

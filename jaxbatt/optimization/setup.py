@@ -94,6 +94,8 @@ def check_counts(**counts: int) -> None:
 def check_room(levels: tuple[np.ndarray, np.ndarray], energy: ScalarLike | None) -> None:
     """Refuses bounds that leave no room for a constant field, or for weakening it where the energy is bounded."""
     low, high = levels
+    if not np.any(low) and not np.any(high):
+        raise ValueError("`bounds` must allow a field, but both are 0 everywhere; nothing would be charged.")
     if energy is not None:
         check_positive("energy", energy, "give the most pulse energy")
         if np.any((low > 0) | (high < 0)):

@@ -65,10 +65,11 @@ def constant_point(task: Task, constant: Constant) -> Point:
 
 
 def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point:
-    """The field u = u_max sign(dW/dt per u): each piece is chosen by the state at its beginning; the best of several durations.
+    """The sign-switching field: highest level where dW/dt per u is positive, lowest where it is negative; u_max sign<Y> for x.
 
-    A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at -2 B u sum <X_i>;
-    one along z leaves it alone.
+    Each piece is chosen by the state at its beginning, by the extreme of greater size where the rate is 0; the best of several
+    durations. A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at
+    -2 B u sum <X_i>; one along z leaves it alone. All spins switch together, on the mean over spins and members of an ensemble.
     """
     space, axis = task.space, task.space.template.axis
     pieces = len(space.low)
