@@ -1,6 +1,6 @@
 """The cases that the optimizer must solve: one JSON file for each, with the gain over the best constant field.
 
-python benchmarks/optimal_charging.py single_cell pair collective long_range mean_field ends robust
+python benchmarks/optimal_charging.py single_cell pair collective long_range mean_field ends robust optimizers
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from scipy.optimize import minimize
 from timing import save
 
@@ -112,8 +113,26 @@ def robust() -> Iterator[Row]:
     }
 
 
+def optimizers() -> Iterator[Row]:
+    """Adam beside L-BFGS with as many gradients, 300 for each start: 30 steps with at most 9 trials in each line search."""
+    single = jb.SpinBattery(1.0, jnp.zeros((1, 1)))
+    ising = jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0))
+    ladder = jb.SpinBattery(1.0, jb.power_law(16, 1.0, 0.0))
+    least_time: Any = {"objective": "time", "target": 0.999, "bounds": (0.0, 4.0)}
+    cases: tuple[tuple[str, jb.SpinBattery, jb.PiecewiseField, Any], ...] = (
+        ("single cell", single, jb.PiecewiseField(jnp.zeros(16), 1.0), {"bounds": (-4.0, 4.0)}),
+        ("pair, least time", ising, jb.PiecewiseField(jnp.full(64, 4.0), 1.5), least_time),
+        ("collective, N = 16", ladder, jb.PiecewiseField(jnp.zeros(32), 0.4), {"bounds": (-4.0, 4.0)}),
+    )
+    search = optax.scale_by_zoom_linesearch(max_linesearch_steps=9, initial_guess_strategy="one")
+    methods = {"Adam": (None, 300), "L-BFGS": (optax.lbfgs(linesearch=search), 30)}
+    for (case, battery, protocol, options), (name, (method, steps)) in itertools.product(cases, methods.items()):
+        found = jb.optimize(battery, protocol, optimizer=method, steps=steps, patience=steps, **options)
+        yield {"case": case, "optimizer": name, "steps": steps, **_numbers(found)}
+
+
 CASES: dict[str, Callable[[], Iterator[Row]]] = {
-    case.__name__: case for case in (single_cell, pair, collective, long_range, mean_field, ends, robust)
+    case.__name__: case for case in (single_cell, pair, collective, long_range, mean_field, ends, robust, optimizers)
 }
 
 

@@ -14,10 +14,10 @@ from jaxbatt._checks import check_positive, check_times, concrete
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
-from jaxbatt.protocols import Protocol
+from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak
 from jaxbatt.slopes import differentiable_maximum
-from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, is_uniform
+from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, check_is_solver, guarded, is_uniform
 
 _SPECTRAL_ALWAYS = 8
 _SPECTRAL_LONG = 12
@@ -47,6 +47,7 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
         >>> charge(battery, ConstantField(4.0), jnp.linspace(0, 0.5, 200)).work.shape
         (200,)
     """
+    _check_kinds(battery, protocol, solver)
     check_times(times)
     times = jnp.asarray(times, float)
     _check_duration(protocol, times)
@@ -74,6 +75,7 @@ def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = N
 
     Source: Le et al., PRA 97, 022106 (2018), section II.
     """
+    _check_kinds(battery, protocol, solver)
     return _maximum(battery, protocol, "power", first_peak, jnp.inf, solver)
 
 
@@ -92,9 +94,10 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
     Raises:
         ValueError: as :func:`charge`, or no horizon, or one too long to be searched.
     """
+    _check_kinds(battery, protocol, solver)
     if horizon is None:
         horizon = protocol.edges[-1]
-        if concrete(horizon) is None or not np.isfinite(horizon):
+        if isinstance(protocol, ConstantField):
             raise ValueError("`horizon` is needed: the field never ends, and the work may have its maximum at any late time.")
     check_positive("horizon", horizon, "give the longest charging time")
     _check_duration(protocol, jnp.asarray(horizon)[None])
@@ -141,7 +144,8 @@ def _charge(solver: Solver, problem: Any, times: Times) -> ChargingCurve:
 
 @eqx.filter_jit
 def _peak(solver: Solver, problem: Any, objective: Objective, first: bool, horizon: Scalar) -> Peak:
-    best, certified, info = _best((problem, horizon), solver=solver, objective=objective, first=first)
+    inputs = guarded((problem, horizon), f"max_{objective} with {type(solver).__name__}")
+    best, certified, info = _best(inputs, solver=solver, objective=objective, first=first)
     power = best.value
     if objective == "work":
         power = jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
@@ -211,6 +215,15 @@ def _checked(result: Result, solver: Solver) -> Result:
             "Ask for the first peak of the power (first_peak=True), or for max_work with a shorter horizon."
         )
     return result
+
+
+def _check_kinds(battery: Any, protocol: Any, solver: Any) -> None:
+    if not isinstance(battery, (SpinBattery, PauliBattery)):
+        raise ValueError(f"`battery` must be a SpinBattery or a PauliBattery, but it is a {type(battery).__name__}.")
+    if not isinstance(protocol, Protocol):
+        raise ValueError(f"`protocol` must be a field, as ConstantField(4.0), but it is a {type(protocol).__name__}.")
+    if solver is not None:
+        check_is_solver(solver)
 
 
 def _check_duration(protocol: Protocol, times: Times) -> None:

@@ -6,6 +6,7 @@ than one segment of the adjoint holds, edges of pieces, and some that do not cou
 
 import dataclasses
 import functools
+import re
 
 import dense
 import jax
@@ -392,16 +393,32 @@ def test_invalid_results_have_no_derivative():
 SMALL = jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0), 0.3)
 
 
-@pytest.mark.parametrize("call", ["charge", "max_power"])
-def test_forward_mode_is_refused(call):
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [
+        ("StateVector", jb.StateVector()),
+        ("Collective", jb.Collective()),
+        ("max_power with Spectral", jb.Spectral()),
+        ("max_work with StateVector", jb.StateVector()),
+    ],
+)
+def test_forward_mode_is_refused(name, solver):
+    """With the name of what has no forward mode, and the remedy; at once, and inside jit and vmap."""
+
     def value(omega):
         field = jb.ConstantField(omega)
-        if call == "charge":
-            return jb.charge(SMALL, field, jnp.array([0.3, 0.7]), solver=jb.StateVector()).work[1]
-        return jb.max_power(SMALL, field, solver=jb.StateVector()).power
+        if name.startswith("max_power"):
+            return jb.max_power(SMALL, field, solver=solver).power
+        if name.startswith("max_work"):
+            return jb.max_work(SMALL, field, horizon=1.0, solver=solver).work
+        return jb.charge(SMALL, field, jnp.array([0.3, 0.7]), solver=solver).work[1]
 
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jit(lambda omega: jax.jvp(value, (omega,), (omega,))).lower(1.0)
+    words = f"{name} has first derivatives in reverse mode only; use jax.grad"
+    for forward in (lambda omega: jax.jvp(value, (omega,), (omega,)), jax.jacfwd(value)):
+        with pytest.raises(NotImplementedError, match=re.escape(words)):
+            jax.jit(forward).lower(1.0)
+        with pytest.raises(NotImplementedError, match=re.escape(words)):
+            jax.jit(jax.vmap(forward)).lower(jnp.ones(2))
 
 
 # --- compilation and memory

@@ -175,6 +175,22 @@ PIECES = {
 }
 
 
+def test_max_work_over_a_traced_duration():
+    """Isotropic spins under u: W = 4 sin^2(u t) rises to the end of the field, so dW/dT = 4 u sin(2 u T) and dt/dT = 1."""
+    battery = jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0), 1.0)
+    u, duration = 0.5, 1.3
+
+    def peak(duration):
+        found = jb.max_work(battery, jb.PiecewiseField(jnp.full(2, u), duration), solver=jb.Spectral())
+        return jnp.stack([found.work, found.time]), found.work
+
+    slopes, work = jax.jit(jax.jacrev(peak, has_aux=True), compiler_options=QUICK)(duration)
+    np.testing.assert_allclose(work, 4 * np.sin(u * duration) ** 2, rtol=tol(float, 10))
+    np.testing.assert_allclose(slopes, [4 * u * np.sin(2 * u * duration), 1.0], rtol=tol(float, 100))
+    with pytest.raises(ValueError, match="the field never ends"):
+        jax.jit(lambda omega: jb.max_work(battery, jb.ConstantField(omega)).work)(1.0)
+
+
 @pytest.mark.parametrize("name", PIECES)
 def test_max_power_of_pieces(name):
     amplitudes, duration, edge = PIECES[name]

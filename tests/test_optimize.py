@@ -16,8 +16,10 @@ from conftest import tol
 
 import jaxbatt as jb
 from jaxbatt.optimization.ascent import BLOCK, Climb, Report, is_over, run
+from jaxbatt.optimization.checkpoint import fingerprint_of_function
 from jaxbatt.optimization.moments import full_charge, initial_value, square_battery, squared, variance
 from jaxbatt.optimization.objectives import End, Goal, over_members
+from jaxbatt.optimization.setup import chunk_of
 from jaxbatt.optimization.space import Point, Space, level_bounds, pulse_energy
 
 PAIR = jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0))
@@ -323,6 +325,31 @@ def test_power_is_never_below_the_constant_and_the_switching_field():
     assert "gain=1." in repr(best)
 
 
+def test_gain_of_a_constant_field_over_the_best_constant_field_is_one():
+    """Isotropic spins: W = 4 sin^2(u T), so u = pi / 2 charges them fully at T = 1; no coarse grid of levels holds it."""
+    best = jb.optimize(
+        XXX, jb.ConstantField(0.0), objective="work", bounds=(0.0, 4.0), duration=1.0, starts=3, steps=60, solver=jb.Spectral()
+    )
+    # The level is found to 1e-4 of the distance of the bounds, where W is flat to the square of that.
+    np.testing.assert_allclose(best.constant.work, 4.0, rtol=1e-7)
+    np.testing.assert_allclose(best.gain, 1.0, rtol=1e-7)
+    assert best.gain >= 1
+
+
+@pytest.mark.parametrize(("energy", "protocol"), [(0.1, PULSE), (0.001, SERIES)])
+def test_result_is_never_below_the_constant_field_that_is_reported(energy, protocol):
+    """With so little energy the strongest field lasts less than the shortest duration, so it must be weakened."""
+    best = jb.optimize(XXX, protocol, bounds=(0.0, 4.0), energy=energy, duration=0.3, starts=1, steps=2, solver=jb.Spectral())
+    assert best.value >= best.constant.value
+    assert best.gain >= 1
+    shortest = 0.3 / 16
+    assert best.constant.time >= shortest * (1 - tol(float, 1))
+    assert 2 * best.constant.protocol.omega**2 * best.constant.time <= energy
+    # W = 4 sin^2(u t): for a given energy 2 u^2 t the power is greatest at the shortest time, and nearly the same at others.
+    exact = 4 * np.sin(np.sqrt(energy / 2 / shortest) * shortest) ** 2 / shortest
+    assert 0.999 * exact <= best.constant.power <= exact * (1 + 1e-9)
+
+
 def test_least_time_of_isotropic_spins():
     """W = 4 N B sin^2(u t) / 2, so 99 % are there at u T = arcsin(sqrt(0.99)) and not before."""
     best = jb.optimize(
@@ -475,9 +502,61 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
             jb.optimize(PAIR, jb.ConstantField(0.0), **(options | change))
     with pytest.raises(ValueError, match="battery was"):
         jb.optimize(jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.1)), jb.ConstantField(0.0), **options)
+    content = (tmp_path / "whole").read_bytes()
+    (tmp_path / "whole").write_bytes(content[:-100])
+    with pytest.raises(ValueError, match="is a damaged checkpoint"):
+        jb.optimize(PAIR, jb.ConstantField(0.0), **options)
     (tmp_path / "whole").write_text("no checkpoint")
     with pytest.raises(ValueError, match="is no checkpoint of jaxbatt"):
         jb.optimize(PAIR, jb.ConstantField(0.0), **options)
+
+
+def test_functions_that_close_over_other_arrays_are_told_apart():
+    """The text of an expression names its arrays, but not their values: neither its own, nor those of what it calls."""
+    numbers = np.linspace(0, 1, 3000)
+
+    def plain(w):
+        return lambda x: x - jnp.dot(w, x * numbers)
+
+    def called(w):
+        return lambda x: jax.jit(lambda y: jnp.sum(w * y))(x)
+
+    def branching(w):
+        return lambda x: jax.lax.cond(jnp.sum(x) > 0, lambda y: w * y, lambda y: 2 * w * y, x)
+
+    other = numbers.copy()
+    other[1] += 1e-12
+    for make in (plain, called, branching):
+        one, same, new = (fingerprint_of_function(make(jnp.asarray(w)), 1.0) for w in (numbers, numbers.copy(), other))
+        assert one == same, make
+        assert one != new, make
+    keys = jax.random.split(jax.random.key(0))
+    drawn = [fingerprint_of_function(lambda x, key=key: x + jax.random.normal(key), 1.0) for key in keys]
+    assert drawn[0] != drawn[1]
+
+
+def test_starts_hold_all_known_fields():
+    """However few are asked for: the constant, the switching field and the given one, which here is the optimum."""
+    given = jb.PiecewiseField(jnp.array([0.3, 1.0]), 1.0)
+    best = jb.optimize(
+        XXX,
+        given,
+        objective=lambda end: -jnp.sum((end.protocol.levels - given.levels) ** 2),
+        bounds=(-1.0, 1.0),
+        duration=1.0,
+        starts=1,
+        steps=1,
+        solver=jb.Spectral(),
+    )
+    assert best.history.shape == (1, 3)
+    assert best.start == 2
+    np.testing.assert_allclose(best.protocol.levels, given.levels, rtol=tol(float, 10))
+
+
+def test_starts_at_once_do_not_hang_on_free_memory(monkeypatch):
+    """Or a run that is resumed would do other arithmetic."""
+    monkeypatch.setattr("jaxbatt.optimization.setup.available_memory", lambda: 1, raising=False)
+    assert chunk_of(8, (PAIR,), PULSE, jb.Spectral()) == 8
 
 
 # Refusals
@@ -495,6 +574,7 @@ REFUSALS = [
     ("bounds for other spins", lambda: go(bounds=(np.zeros(3), 1.0)), ["fit the levels (4,)", "(3,)"]),
     ("bounds of a series in time", lambda: go(protocol=SERIES, bounds=(0.0, np.ones(16) + np.eye(16)[0])), ["at all times"]),
     ("no room for a constant", lambda: go(bounds=(np.eye(4)[0], np.eye(4)[0])), ["leave room for a constant field"]),
+    ("no field", lambda: go(bounds=(0.0, 0.0)), ["`bounds` must allow a field"]),
     ("energy without zero", lambda: go(bounds=(0.5, 1.0), energy=1.0), ["must contain 0"]),
     ("no energy", lambda: go(energy=0.0), ["`energy` must be positive"]),
     ("objective", lambda: go(objective="speed"), ["'power', 'work', 'time'", "'speed'"]),
@@ -511,7 +591,31 @@ REFUSALS = [
     ("starts", lambda: go(starts=0), ["`starts` must be an integer of at least 1", "0"]),
     ("steps", lambda: go(steps=2.5), ["`steps` must be an integer of at least 1", "2.5"]),
     ("penalty", lambda: jb.Penalty(energy=-1.0), ["penalty of energy", "-1.0"]),
-    ("no directory", lambda: go(duration=1.0, checkpoint="/nowhere/at/all"), ["no directory '/nowhere/at'"]),
+    ("penalty in words", lambda: jb.Penalty(energy="a"), ["penalty of energy", "'a'"]),
+    ("number for a penalty", lambda: go(penalty=0.1), ["`penalty` must be a jaxbatt.Penalty", "0.1"]),
+    ("dict for a penalty", lambda: go(penalty={"energy": 0.1}), ["`penalty` must be a jaxbatt.Penalty", "{'energy': 0.1}"]),
+    ("callback", lambda: go(callback=3), ["`callback` must be a function", "3"]),
+    ("name of an optimizer", lambda: go(optimizer="adam"), ["`optimizer`", "optax.adam(0.1)", "'adam'"]),
+    ("function for an optimizer", lambda: go(optimizer=optax.adam), ["`optimizer`", "optax.adam(0.1)"]),
+    ("name of a solver", lambda: go(solver="spectral"), ["`solver`", "'spectral'"]),
+    ("class of a solver", lambda: go(solver=jb.Spectral), ["`solver`", "it is Spectral"]),
+    ("two energies", lambda: go(energy=jnp.ones(2)), ["`energy` must be one real number"]),
+    ("two durations", lambda: go(duration=jnp.ones(2)), ["`duration` must be one real number"]),
+    ("target in words", lambda: go(objective="time", target="x"), ["`target` must be one real number", "'x'"]),
+    ("None for a battery", lambda: go(None), ["a battery or several", "None"]),
+    ("number for a checkpoint", lambda: go(checkpoint=5), ["`checkpoint` must be the path of a file", "5"]),
+    ("directory", lambda: go(checkpoint=os.getcwd()), ["is a directory"]),
+    ("word for a switch", lambda: go(free_duration="no"), ["`free_duration` must be True or False", "'no'"]),
+    ("number for a key", lambda: go(key=0), ["`key`", "jax.random.key(0)"]),
+    ("many keys", lambda: go(key=jax.random.split(jax.random.key(0))), ["`key` must be one key"]),
+    ("three objectives", lambda: go(objective=lambda end: end.magnetization, duration=1.0), ["return one real number", "(3,)"]),
+    ("no number", lambda: go(objective=lambda end: None, duration=1.0), ["return one real number", "None"]),
+    (
+        "objective that is not finite",
+        lambda: go(protocol=jb.ConstantField(0.0), objective=lambda end: end.work * np.nan, duration=1.0, starts=1, steps=1),
+        ["`objective` must be finite", "nan"],
+    ),
+    ("no directory", lambda: go(checkpoint="/nowhere/at/all"), ["no directory '/nowhere/at'"]),
     ("solver", lambda: go(duration=1.0, solver=jb.Collective(), protocol=jb.PiecewiseField(np.eye(2), 1.0)), ["Collective"]),
     ("series of two shapes", lambda: jb.FourierField(np.zeros(3), np.zeros((2, 2)), 1.0), ["(M, N)", "(3,)", "(2, 2)"]),
     ("too few samples", lambda: jb.FourierField(np.zeros(3), np.zeros(4), 1.0, samples=8), ["above 8", "8"]),

@@ -129,6 +129,12 @@ REFUSALS = [
      lambda: collective(jb.SpinBattery(1.0, UNIFORM, initial_state=np.eye(8)[7])), ["array", "StateVector()"]),
     ("Collective of a PauliBattery", lambda: collective(jb.PauliBattery(Z, Z, 3)), ["PauliBattery"]),
     ("real dtype", lambda: jb.StateVector(dtype=jnp.float64), ["complex64", "float64"]),
+    ("name of a solver", lambda: charge([1.0], solver="spectral"), ["`solver`", "'spectral'", "Spectral()"]),
+    ("class of a solver", lambda: charge([1.0], solver=jb.Spectral), ["`solver`", "Spectral()", "it is Spectral"]),
+    ("name of a solver, power", lambda: jb.max_power(BATTERY, FIELD, solver="spectral"), ["`solver`", "'spectral'"]),
+    ("class of a solver, work", lambda: jb.max_work(BATTERY, FIELD, horizon=1.0, solver=jb.StateVector), ["it is StateVector"]),
+    ("no battery", lambda: charge([1.0], battery=None), ["`battery`", "SpinBattery", "NoneType"]),
+    ("number for a field", lambda: charge([1.0], field=4.0), ["`protocol`", "ConstantField(4.0)", "float"]),
     # tolerances
     *((f"{method.__name__} tol = {value}", lambda method=method, value=value: method(tol=value), ["tol", str(value)])
       for method in (jb.Chebyshev, jb.Krylov, jb.Taylor, jb.Spectral) for value in (0.0, -1e-3, NAN)),

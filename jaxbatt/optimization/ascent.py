@@ -31,7 +31,7 @@ class Climb(NamedTuple):
         optimizer: states of the optimizer.
         best: best point of each start so far.
         top: (starts,) its score.
-        scores: (steps, starts) score at every step, NaN for those to come.
+        scores: (steps, starts) score at every step, NaN for those to come and where there is no finite gradient.
     """
 
     step: Int[Array, ""]
@@ -88,17 +88,17 @@ def block_of(task: Task, optimizer: optax.GradientTransformation, chunk: int) ->
         judged = task.judge(task.space.project(point))
         return judged.loss, judged.score
 
-    def one(point: Point, state: Any) -> tuple[Point, Any, Any]:
+    def one(point: Point, state: Any) -> tuple[Point, Any, Any, Any]:
         (value, score), slopes = jax.value_and_grad(loss, has_aux=True)(point)
-        # A point that cannot be computed gives no direction; its start stays where it was best.
+        # Without a finite gradient a point gives no direction; what it is worth counts all the same.
         usable = jnp.isfinite(value) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(slopes)]))
         slopes = task.steered(point, slopes, score)
         slopes = task.space.held(point, jax.tree.map(lambda x: jnp.where(usable, x, 0), slopes))
         updates, state = extended.update(slopes, state, point, value=value, grad=slopes, value_fn=lambda p: loss(p)[0])
-        return task.space.project(optax.apply_updates(point, updates)), state, jnp.where(usable, score, jnp.nan)
+        return task.space.project(optax.apply_updates(point, updates)), state, score, usable
 
     def step(_: Int[Array, ""], climb: Climb) -> Climb:
-        points, states, scores = jax.lax.map(lambda x: one(*x), (climb.points, climb.optimizer), batch_size=chunk)
+        points, states, scores, usable = jax.lax.map(lambda x: one(*x), (climb.points, climb.optimizer), batch_size=chunk)
         better = scores > climb.top
 
         def choose(new: Array, old: Array) -> Array:
@@ -110,7 +110,7 @@ def block_of(task: Task, optimizer: optax.GradientTransformation, chunk: int) ->
             states,
             jax.tree.map(choose, climb.points, climb.best),
             jnp.where(better, scores, climb.top),
-            climb.scores.at[climb.step].set(scores),
+            climb.scores.at[climb.step].set(jnp.where(usable, scores, jnp.nan)),
         )
 
     return jax.jit(lambda climb, last: jax.lax.fori_loop(climb.step, last, step, climb))
@@ -146,9 +146,10 @@ def _report(climb: Climb, goal: Goal) -> Report:
 
 def _stop(climb: Climb, patience: int, asked: Any) -> str | None:
     step, steps = int(climb.step), len(climb.scores)
-    if step and not np.any(np.isfinite(np.asarray(climb.top))):
+    scores = np.asarray(climb.scores[:step])
+    if step and not np.any(np.isfinite(scores)):
         return "no start could be computed"
-    if is_over(np.asarray(climb.scores[:step]), patience):
+    if is_over(scores, patience):
         return f"no start gained more than {RTOL:g} of its value in {patience} steps"
     if asked:
         return "the callback asked for it"

@@ -8,12 +8,15 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 State = TypeVar("State")
 
@@ -24,14 +27,6 @@ class Checkpoint:
 
     path: Path
     problem: dict[str, str]
-
-    @classmethod
-    def at(cls, path: str | os.PathLike[str], problem: dict[str, str]) -> Checkpoint:
-        """The checkpoint at a path, whose directory must be there."""
-        place = Path(path)
-        if not place.parent.is_dir():
-            raise ValueError(f"`checkpoint` must be a file in a directory, but there is no directory {str(place.parent)!r}.")
-        return cls(place, problem)
 
     def save(self, state: Any) -> None:
         """Replaces the file in one step."""
@@ -51,7 +46,7 @@ class Checkpoint:
         """The saved state, of the structure of ``like``.
 
         Raises:
-            ValueError: the file is no checkpoint, or one of another problem; the first difference is named.
+            ValueError: the file is no checkpoint, a damaged one, or one of another problem; the first difference is named.
         """
         with self.path.open("rb") as file:
             try:
@@ -66,7 +61,22 @@ class Checkpoint:
                         f"{self.path} is the checkpoint of another problem: {name} was {saved.get(name)} there and is {value} "
                         "here; remove it, or name another file."
                     )
-            return eqx.tree_deserialise_leaves(file, like)
+            try:
+                return eqx.tree_deserialise_leaves(file, like)
+            except (EOFError, OSError, RuntimeError, TypeError, ValueError):
+                raise ValueError(f"{self.path} is a damaged checkpoint; remove it, or name another file.") from None
+
+
+def checkpoint_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is a checkpoint or may become one: its directory must be there."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"`checkpoint` must be the path of a file, but it is {path!r}.")
+    place = Path(path)
+    if place.is_dir():
+        raise ValueError(f"`checkpoint` must be the path of a file, but {str(place)!r} is a directory; name a file in it.")
+    if not place.parent.is_dir():
+        raise ValueError(f"`checkpoint` must be a file in a directory, but there is no directory {str(place.parent)!r}.")
+    return place
 
 
 def fingerprint(value: Any) -> str:
@@ -77,11 +87,31 @@ def fingerprint(value: Any) -> str:
 
 
 def fingerprint_of_function(function: Any, *arguments: Any) -> str:
-    """A digest of what a function computes."""
-    return _digest(str(jax.make_jaxpr(function)(*arguments)))
+    """A digest of what a function computes: its operations, and the values of the arrays that it closes over."""
+    traced = jax.make_jaxpr(function)(*arguments)
+    return _digest(" ".join([str(traced), *map(_shown, _constants(traced))]))
+
+
+def _constants(value: Any) -> Iterator[Any]:
+    """All numbers in an expression of JAX, those of the expressions inside it too; its text leaves out most of them."""
+    if isinstance(value, ClosedJaxpr):
+        yield from value.consts
+        yield from _constants(value.jaxpr)
+    elif isinstance(value, Jaxpr):
+        yield from (x.val for x in value.outvars if isinstance(x, Literal))
+        for equation in value.eqns:
+            yield from (x.val for x in equation.invars if isinstance(x, Literal))
+            yield from _constants(tuple(equation.params.values()))
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _constants(item)
+    elif isinstance(value, (np.ndarray, jax.Array)):
+        yield value
 
 
 def _shown(leaf: Any) -> str:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
     array = np.asarray(leaf)
     if array.size == 1:
         return repr(array.item())

@@ -69,8 +69,9 @@ class Penalty:
 
     def __post_init__(self) -> None:
         for name, weight in dataclasses.asdict(self).items():
-            if not (np.isfinite(weight) and weight >= 0):
-                raise ValueError(f"the penalty of {name} must be a finite number >= 0, but it is {weight}.")
+            is_number = np.ndim(weight) == 0 and np.asarray(weight).dtype.kind in "fiu"
+            if not (is_number and np.isfinite(weight) and weight >= 0):
+                raise ValueError(f"the penalty of {name} must be a finite number >= 0, but it is {weight!r}.")
 
     def of_field(self, protocol: Protocol, time: Scalar, n_spins: int) -> Scalar:
         """The terms that only the field decides."""

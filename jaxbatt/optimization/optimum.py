@@ -12,7 +12,7 @@ from jaxbatt.protocols import ConstantField, Protocol
 
 
 class Baseline(eqx.Module):
-    """The best constant field within the bounds, at its best time.
+    """The best constant field within the bounds, at its best time; levels for each spin are alike, as fractions of their range.
 
     Attributes:
         protocol: the constant field.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,13 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxbatt._types import ScalarLike
+from jaxbatt._types import Scalar, ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.optimization.ascent import Climb, Report, begin, block_of, run
-from jaxbatt.optimization.checkpoint import Checkpoint, fingerprint, fingerprint_of_function
+from jaxbatt.optimization.checkpoint import Checkpoint, checkpoint_path, fingerprint, fingerprint_of_function
+from jaxbatt.optimization.checks import blank_end, check_numbers, check_objective, check_tools
 from jaxbatt.optimization.constant import Constant, best_constant
-from jaxbatt.optimization.objectives import Goal, Objective, Penalty, Task
+from jaxbatt.optimization.objectives import End, Goal, Objective, Penalty, Task
 from jaxbatt.optimization.optimum import Baseline, Optimum
 from jaxbatt.optimization.setup import (
     cheapest_solver,
@@ -31,8 +33,8 @@ from jaxbatt.optimization.setup import (
     members_of,
     space_of,
 )
-from jaxbatt.optimization.space import CouplingChoice, Space, level_bounds
-from jaxbatt.optimization.starts import first_points
+from jaxbatt.optimization.space import CouplingChoice, Point, Space, level_bounds
+from jaxbatt.optimization.starts import constant_point, fewest_starts, first_points
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.solvers import Solver
 
@@ -83,9 +85,10 @@ def optimize(
         penalty: weights of smoothness, variance of the stored energy, and pulse energy.
         ensemble: "mean" or "worst" over the batteries.
         optimizer: any optax optimizer; it sees the field in units in which the bounds are -1 and 1, and log T. By default
-            Adam with a rate that falls to zero.
-        starts: number of starts. The constant field is the first; from 2 on the switching field is among them, of a
-            FourierField the series nearest to it.
+            Adam with a rate that falls to zero. Slopes that push out of bounds are left out, and for "time" log T follows a
+            rule of its own, so there a line search does not see the slope of the value that it is given.
+        starts: number of starts, the random ones included. The constant field, the switching field (of a FourierField the
+            series nearest to it) and the values of the protocol are always among them, even where that makes more.
         steps: most steps.
         patience: stop where no start gained more than 1e-6 of its value in so many steps.
         key: seed of the random starts, ``jax.random.key(0)`` by default.
@@ -107,6 +110,9 @@ def optimize(
         >>> round(float(best.gain), 1)
         1.4
     """
+    check_tools(optimizer=optimizer, penalty=penalty, callback=callback, solver=solver, key=key, free_duration=free_duration)
+    path = None if checkpoint is None else checkpoint_path(checkpoint)
+    check_numbers(energy=energy, duration=duration, target=target)
     batteries = members_of(battery)
     check_choices(batteries, protocol, objective, bounds, target, couplings, ensemble)
     check_counts(starts=starts, steps=steps, patience=patience)
@@ -116,17 +122,19 @@ def optimize(
     free = free_duration and objective != "work"
     scale = first_duration(batteries[0], protocol, levels, duration, free and objective == "power", solver)
     space = space_of(batteries[0], protocol, levels, scale, free, energy, couplings)
+    check_objective(objective, space)
     full = full_charges(batteries, objective)
     goal = Goal(objective, float(target), full, penalty or Penalty(), ensemble == "worst", scale)
     task = Task(space, batteries, goal, solver)
     check_solver(task)
     optimizer = optimizer if optimizer is not None else optax.adam(optax.cosine_decay_schedule(_RATE, steps))
     key = key if key is not None else jax.random.key(0)
+    starts = max(starts, fewest_starts(protocol))
     chunk = chunk_of(starts, batteries, protocol, solver)
 
     store = None
-    if checkpoint is not None:
-        store = Checkpoint.at(checkpoint, _fingerprints(task, optimizer, starts, steps, key))
+    if path is not None:
+        store = Checkpoint(path, _fingerprints(task, optimizer, starts, steps, key))
     if store is not None and store.path.exists():
         constant, climb = store.load(jax.eval_shape(lambda: _blank(space, optimizer, starts, steps)))
     else:
@@ -143,7 +151,7 @@ def _blank(space: Space, optimizer: optax.GradientTransformation, starts: int, s
     pairs = None if space.strength is None else jnp.ones(space.n_spins * (space.n_spins - 1) // 2)
     point = space.point(jnp.asarray(space.low), space.scale, pairs)
     points = jax.tree.map(lambda x: jnp.broadcast_to(x, (starts, *x.shape)), point)
-    return Constant(jnp.zeros(space.low.shape[1:]), zero, zero, zero), begin(points, optimizer, steps)
+    return Constant(jnp.zeros(space.low.shape[1:]), zero, zero), begin(points, optimizer, steps)
 
 
 def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: int, steps: int, key: Array) -> dict[str, str]:
@@ -152,11 +160,11 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
     one = jax.tree.map(lambda x: x[0], _blank(space, optimizer, 1, 1)[1].points)
     objective = str(goal.objective)
     if callable(goal.objective):
-        ends = jax.eval_shape(lambda: jax.tree.map(lambda x: x[0], task.ends(one)[0]))
-        objective = fingerprint_of_function(goal.objective, ends)
+        objective = fingerprint_of_function(goal.objective, blank_end(space))
     state = optimizer.init(one)
     return {
-        "jaxbatt": fingerprint((jnp.zeros(()).dtype.name,)),
+        "version": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jaxbatt", "jax")),
+        "precision": jnp.zeros(()).dtype.name,
         "battery": fingerprint(task.batteries),
         "protocol": fingerprint(space.template),
         "objective": objective,
@@ -182,28 +190,53 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
 
 
 def _optimum(task: Task, climb: Climb, constant: Constant, reason: str) -> Optimum:
-    """The best point of all starts, evaluated once more where errors can be raised."""
+    """The best point of all starts, evaluated once more where errors can be raised, beside the constant field."""
     start = int(np.argmax(np.where(np.isnan(climb.top), -np.inf, climb.top)))
-    point = jax.tree.map(lambda x: x[start], climb.best)
-    protocol, time = task.space.protocol(point), task.space.time(point)
-    ends, variances = task.measured(point)
-    if not np.isfinite(climb.top[start]):
+    best = _found(task, jax.tree.map(lambda x: x[start], climb.best))
+    if not np.isfinite(best.score):
+        raise ValueError(
+            f"`objective` must be finite somewhere, but at every start it is not: at the constant field of work "
+            f"{float(task.goal.reduce(best.ends.work)):.6g} and time {float(constant.time):.6g} it is {float(best.score)}."
+        )
+    if not np.any(np.isfinite(climb.scores)):
         raise ValueError(f"the gradient is not finite at any start with {task.solver}; take another solver.")
-    score = task.goal.judge(ends, variances, task.goal.penalty.of_field(protocol, time, task.space.n_spins)).score
-    designed = tuple(task.space.battery(point, battery) for battery in task.batteries)
+    first = _found(task, constant_point(task, constant))
+    if first.score >= best.score:
+        start, best = 0, first
+    designed = tuple(task.space.battery(best.point, battery) for battery in task.batteries)
     baseline = ConstantField(constant.level, task.space.template.axis)
+    value, time, work, power = first.numbers(task)
     return Optimum(
-        protocol=protocol,
-        battery=designed if len(designed) > 1 else designed[0],
-        value=jnp.asarray(task.goal.value(score)),
-        time=time,
-        work=task.goal.reduce(ends.work),
-        power=task.goal.reduce(ends.power),
+        task.space.protocol(best.point),
+        designed if len(designed) > 1 else designed[0],
+        *best.numbers(task),
         history=task.goal.value(climb.scores[: int(climb.step)]),
-        constant=Baseline(
-            baseline, jnp.asarray(task.goal.value(constant.score)), constant.time, constant.work, constant.work / constant.time
-        ),
+        constant=Baseline(baseline, value, time, work, power),
         objective=task.goal.objective if isinstance(task.goal.objective, str) else "function",
         start=start,
         reason=reason,
     )
+
+
+class _Found(NamedTuple):
+    """A point with the ends (b, ...) of all members there, and its score."""
+
+    point: Point
+    ends: End
+    score: Scalar
+
+    def numbers(self, task: Task) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """Value, time, work and power."""
+        goal = task.goal
+        return (
+            jnp.asarray(goal.value(self.score)),
+            task.space.time(self.point),
+            goal.reduce(self.ends.work),
+            goal.reduce(self.ends.power),
+        )
+
+
+def _found(task: Task, point: Point) -> _Found:
+    ends, variances = task.measured(point)
+    extra = task.goal.penalty.of_field(task.space.protocol(point), task.space.time(point), task.space.n_spins)
+    return _Found(point, ends, task.goal.judge(ends, variances, extra).score)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import available_memory, check_positive, concrete
+from jaxbatt._checks import check_positive, concrete, total_memory
 from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.charging import max_power
@@ -32,7 +32,10 @@ _MATRICES = 12
 
 def members_of(battery: Battery | Sequence[Battery]) -> tuple[Battery, ...]:
     """The batteries of an ensemble, or the one."""
-    members = (battery,) if isinstance(battery, (SpinBattery, PauliBattery)) else tuple(battery)
+    try:
+        members = (battery,) if isinstance(battery, (SpinBattery, PauliBattery)) else tuple(battery)
+    except TypeError:
+        members = ()
     if not members or not all(isinstance(member, (SpinBattery, PauliBattery)) for member in members):
         raise ValueError(f"`battery` must be a battery or several, but it is {battery!r}.")
     kinds = {(jax.tree.structure(member), tuple(np.shape(leaf) for leaf in jax.tree.leaves(member))) for member in members}
@@ -91,6 +94,8 @@ def check_counts(**counts: int) -> None:
 def check_room(levels: tuple[np.ndarray, np.ndarray], energy: ScalarLike | None) -> None:
     """Refuses bounds that leave no room for a constant field, or for weakening it where the energy is bounded."""
     low, high = levels
+    if not np.any(low) and not np.any(high):
+        raise ValueError("`bounds` must allow a field, but both are 0 everywhere; nothing would be charged.")
     if energy is not None:
         check_positive("energy", energy, "give the most pulse energy")
         if np.any((low > 0) | (high < 0)):
@@ -185,13 +190,16 @@ def cheapest_solver(batteries: tuple[Battery, ...], protocol: Protocol, coupling
 
 
 def chunk_of(starts: int, batteries: tuple[Battery, ...], protocol: Protocol, solver: Solver) -> int:
-    """How many starts run at once: the largest divisor of all whose gradients fit half of the memory."""
+    """How many starts run at once: the largest divisor of all whose gradients fit a quarter of the whole memory.
+
+    Not of what is free: a run that is resumed must do the same arithmetic.
+    """
     n = batteries[0].n_spins
     if isinstance(solver, Spectral):
         each = 8 * _MATRICES * len(protocol.levels) * 4**n
     else:
         each = 8 * _VECTORS * (2**n if isinstance(solver, StateVector) else n + 1)
-    fitting = available_memory() // 2 // (each * len(batteries))
+    fitting = total_memory() // 4 // (each * len(batteries))
     return max(d for d in range(1, starts + 1) if starts % d == 0 and d <= max(1, fitting))
 
 

@@ -28,34 +28,51 @@ _SWITCHES = 3
 def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int, chunk: int, key: Array) -> Point:
     """(starts, ...) the constant field, the sign-switching field, the protocol as given unless it is zero, then random ones."""
     space = task.space
-    pairs = None
-    if space.strength is not None:
-        given = pairs_of(task.batteries[0])
-        pairs = jnp.asarray(given / np.sqrt(np.mean(given**2)))
-    points = [space.point(constant.level, constant.time, pairs)]
-    switching = sign_point(task, pairs, chunk) if starts > 1 else None
-    if switching is not None:
-        points.append(switching)
-    if np.any(np.asarray(protocol.levels) != 0):
+    first = constant_point(task, constant)
+    points, pairs = [first], first.couplings
+    if _can_switch(protocol):
+        points.append(sign_point(task, pairs, chunk))
+    if _has_values(protocol):
         end = float(protocol.edges[-1])
         points.append(space.point(protocol.levels, end if np.isfinite(end) else constant.time, pairs))
     # The random ones are about as long as the constant or the switching field: a good field that switches may take longer.
     guesses = jnp.stack([space.time(point) for point in points[:2]])
     draw = jax.jit(lambda k, time: drawn_point(k, task, time, pairs, chunk))
     points += [draw(jax.random.fold_in(key, i), guesses[i % len(guesses)]) for i in range(len(points), starts)]
-    return jax.tree.map(lambda *x: jnp.stack(x), *points[:starts])
+    return jax.tree.map(lambda *x: jnp.stack(x), *points)
 
 
-def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point | None:
-    """The field u = u_max sign(dW/dt per u): each piece is chosen by the state at its beginning; the best of several durations.
+def fewest_starts(protocol: Protocol) -> int:
+    """How many starts are always made: the constant field, the sign-switching field, and the protocol as given."""
+    return 1 + _can_switch(protocol) + _has_values(protocol)
 
-    A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at -2 B u sum <X_i>;
-    one along z leaves it alone. None where the protocol cannot switch.
+
+def _can_switch(protocol: Protocol) -> bool:
+    return len(protocol.levels) > 1 and protocol.axis != "z"
+
+
+def _has_values(protocol: Protocol) -> bool:
+    return bool(np.any(np.asarray(protocol.levels) != 0))
+
+
+def constant_point(task: Task, constant: Constant) -> Point:
+    """The constant field as a point, with the given couplings."""
+    pairs = None
+    if task.space.strength is not None:
+        given = pairs_of(task.batteries[0])
+        pairs = jnp.asarray(given / np.sqrt(np.mean(given**2)))
+    return task.space.point(constant.level, constant.time, pairs)
+
+
+def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point:
+    """The sign-switching field: highest level where dW/dt per u is positive, lowest where it is negative; u_max sign<Y> for x.
+
+    Each piece is chosen by the state at its beginning, by the extreme of greater size where the rate is 0; the best of several
+    durations. A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at
+    -2 B u sum <X_i>; one along z leaves it alone. All spins switch together, on the mean over spins and members of an ensemble.
     """
     space, axis = task.space, task.space.template.axis
     pieces = len(space.low)
-    if pieces == 1 or axis == "z":
-        return None
     component, direction = (1, 1) if axis == "x" else (0, -1)
     largest = np.where(np.abs(space.high) >= np.abs(space.low), space.high, space.low)
 

@@ -1,6 +1,7 @@
 """Solvers: each evolves a battery under a protocol in its own space, and records work and magnetization."""
 
-from jaxbatt.solvers._base import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution, Limits, Record, Solver
+from jaxbatt.solvers._base import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution, Limits, Record, Solver, check_is_solver
+from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers.collective import Collective, is_uniform
 from jaxbatt.solvers.spectral import Spectral
 from jaxbatt.solvers.state_vector import StateVector
@@ -16,5 +17,7 @@ __all__ = [
     "Solver",
     "Spectral",
     "StateVector",
+    "check_is_solver",
+    "guarded",
     "is_uniform",
 ]

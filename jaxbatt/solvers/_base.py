@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
@@ -81,6 +81,7 @@ class Evolution(eqx.Module):
         """See :class:`Limits`."""
 
 
+@runtime_checkable
 class Solver(Protocol):
     """A frozen value of plain numbers that turns a battery and a protocol into an :class:`Evolution`."""
 
@@ -91,3 +92,10 @@ class Solver(Protocol):
     def evolve(self, problem: Any) -> Evolution:
         """The evolution of a prepared problem; runs under ``jit``, ``vmap``."""
         ...
+
+
+def check_is_solver(solver: Any) -> None:
+    """Refuses what is no solver, such as its name, or its class in place of a value."""
+    if isinstance(solver, type) or not isinstance(solver, Solver):
+        shown = solver.__name__ if isinstance(solver, type) else repr(solver)
+        raise ValueError(f"`solver` must be a solver, as StateVector() or Spectral(), but it is {shown}.")

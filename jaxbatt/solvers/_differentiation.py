@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -31,6 +32,15 @@ def reverse_only(tangents: Tree, solver: str) -> Tree:
         NotImplementedError: forward-mode differentiation.
     """
     return jax.tree.map(lambda tangent: _reverse_only_p.bind(tangent, solver=solver), tangents)
+
+
+def guarded(values: Tree, name: str) -> Tree:
+    """The values as they are; a custom rule for reverse mode that is given them needs none for forward mode.
+
+    Raises:
+        NotImplementedError: forward-mode differentiation with respect to any of them, with the name of what was asked for.
+    """
+    return jax.tree.map(lambda x: _guarded_p.bind(x, solver=name) if eqx.is_inexact_array(x) else x, values)
 
 
 def _second(primals: Any, tangents: Any, *, solver: str) -> tuple[Any, Any]:
@@ -63,3 +73,16 @@ mlir.register_lowering(_reverse_only_p, _forward)
 ad.deflinear2(_reverse_only_p, lambda cotangent, _, *, solver: [cotangent])
 # Tangents are transposed before they are batched; those that are not are on their way forward.
 batching.primitive_batchers[_reverse_only_p] = _forward
+
+
+def _guarded_derivative(primals: Any, tangents: Any, *, solver: str) -> tuple[Any, Any]:
+    tangent = tangents[0]
+    return _guarded_p.bind(*primals, solver=solver), tangent if isinstance(tangent, ad.Zero) else reverse_only(tangent, solver)
+
+
+_guarded_p = Primitive("guarded")
+_guarded_p.def_impl(lambda value, *, solver: value)
+_guarded_p.def_abstract_eval(lambda value, *, solver: value)
+mlir.register_lowering(_guarded_p, mlir.lower_fun(lambda value, *, solver: value, multiple_results=False))
+ad.primitive_jvps[_guarded_p] = _guarded_derivative
+batching.primitive_batchers[_guarded_p] = lambda args, dims, *, solver: (_guarded_p.bind(*args, solver=solver), dims[0])

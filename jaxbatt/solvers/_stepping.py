@@ -15,6 +15,7 @@ from jaxbatt.propagators import Chebyshev, Propagator, Segment
 from jaxbatt.propagators.chebyshev import series
 from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record
+from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
 _REAL_START = 2**15
@@ -51,7 +52,7 @@ class SteppedEvolution(Evolution):
         return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.isfinite(gain) & self.trusted)
 
     def curve(self, times: Times) -> tuple[Carry, Record]:
-        return _differentiable_curve((self, times))
+        return _differentiable_curve(guarded((self, times), self.system.solver))
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
         rows = carry.state.rows

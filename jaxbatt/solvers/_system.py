@@ -54,7 +54,9 @@ class Stretch(NamedTuple):
 
 
 class System(eqx.Module):
-    """A battery in the space that its solver works in."""
+    """A battery in the space that its solver, whose name it knows, works in."""
+
+    solver: eqx.AbstractClassVar[str]
 
     @abc.abstractmethod
     def initial_rows(self) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -99,6 +100,7 @@ class Collective:
 class CollectiveSystem(System):
     """The Dicke ladder: state k has k spins down, S_z = N - 2 k."""
 
+    solver: ClassVar[str] = "Collective"
     problem: CollectiveProblem
 
     def initial_rows(self) -> Rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -96,6 +96,7 @@ class StateVector:
 class PauliSystem(System):
     """The 2**N amplitudes of a Pauli-sum battery."""
 
+    solver: ClassVar[str] = "StateVector"
     problem: Problem
     dtype: str = eqx.field(static=True)
 
