@@ -240,12 +240,12 @@ def _kind(string: PauliString) -> str:
 def _cheapest(n_spins: int, kinds: list[str], strings: tuple[PauliString, ...]) -> tuple[str, ...]:
     """Which of the X and Y parts to transform: a transformed part costs two transforms, else each flip mask a gather.
 
-    A transform costs as much as N gathers, measured at N = 12 to 22 on two CPU cores (benchmarks/NOTES.md).
+    Two transforms cost as much as N gathers, measured at N = 10 to 20 on two CPU cores (benchmarks/NOTES.md).
     """
 
     def cost(transformed: tuple[str, ...]) -> int:
         masks = {s.flip for s, kind in zip(strings, kinds, strict=True) if kind != "z" and kind not in transformed}
-        return 2 * n_spins * len(transformed) + len(masks)
+        return n_spins * len(transformed) + len(masks)
 
     options: list[tuple[str, ...]] = [(), ("x",), ("y",), ("x", "y")]
     return min((o for o in options if set(o) <= set(kinds)), key=cost)

@@ -174,9 +174,9 @@ def test_cost_rule_chooses_both_kernels():
 
 
 def test_operator_of_many_masks():
-    """70 strings of X and Z with as many flip masks: several passes of the flips kernel inside an operator."""
+    """80 strings of X and Z with as many flip masks: several passes of the flips kernel inside an operator."""
     n, rng = 7, np.random.default_rng(3)
-    letters = ["".join("IZXX"[2 * bit + rng.integers(2)] for bit in bits(int(mask), n)) for mask in rng.permutation(2**n)[:70]]
+    letters = ["".join("IZXX"[2 * bit + rng.integers(2)] for bit in bits(int(mask), n)) for mask in rng.permutation(2**n)[:80]]
     terms = [(string, tuple(range(n)), rng.normal()) for string in letters]
     operator, v = Operator.of(jb.PauliSum.from_terms(n, terms)), systems.random_state(rng, n)
     assert len({s.flip for s in operator.even_strings}) > 64
