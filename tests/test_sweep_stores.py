@@ -18,6 +18,7 @@ import xarray
 import zarr
 
 import jaxbatt as jb
+from jaxbatt.cli import main
 from jaxbatt.sweeps import programs
 from jaxbatt.sweeps.store import Store
 
@@ -310,3 +311,63 @@ def test_processes_give_the_same_bits(tmp_path):
     with futures.ProcessPoolExecutor(2, mp_context=context) as pool:
         data = jb.sweep(fn, axes, batch_size=2, executor=pool, store=tmp_path / "study.zarr")
     assert_same_bits(data, jb.sweep(fn, axes))
+
+
+# --- The command line ---
+
+STUDY = """
+[axes]
+n_spins = [2]
+omega = {linspace = [1.0, 4.0, 12]}
+[battery]
+[run]
+batch_size = 2
+"""
+
+
+def test_ctrl_c_leaves_at_once_and_a_store_that_goes_on(tmp_path):
+    """The last chunks never end: whoever waits for them hangs."""
+    (tmp_path / "study.toml").write_text(STUDY)
+    script = """
+        import sys, threading
+        from jaxbatt.cli import run
+        from jaxbatt.sweeps.programs import Program
+        compute, left = Program.run, [1, 1, 1]
+        def planted(self, *arguments):
+            if not left:
+                threading.Event().wait()
+            left.pop()
+            return compute(self, *arguments)
+        Program.run = planted
+        arguments = ["sweep", sys.argv[1] + "/study.toml", "--out", sys.argv[1]]
+        sys.argv[1:] = arguments
+        run()
+    """
+    path = tmp_path / "sweep.zarr"
+    process = started(script, tmp_path)
+    while not path.exists() or finished(path) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (130, "jaxbatt: interrupted; files written before are complete.\n")
+    assert finished(path) == 3
+    out = tmp_path / "other"
+    for arguments in (["--out", str(out)], ["--out", str(tmp_path)]):
+        assert main(["sweep", str(tmp_path / "study.toml"), *arguments]) == 0
+    resumed, whole = (xarray.open_zarr(place / "sweep.zarr", consolidated=False).load() for place in (tmp_path, out))
+    assert_same_bits(resumed, whole)
+
+
+def test_a_full_disk_is_one_line_that_says_what_is_kept(tmp_path, monkeypatch, capsys):
+    (tmp_path / "study.toml").write_text(STUDY)
+    put = zarr.Array.__setitem__
+
+    def full(self, *arguments):
+        if self.path == "valid" and finished(tmp_path / "sweep.zarr") == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(self, *arguments)
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", full)
+    assert main(["sweep", str(tmp_path / "study.toml"), "--out", str(tmp_path)]) == 1
+    kept = f"{tmp_path / 'sweep.zarr'} keeps the 2 chunks before; run again to go on."
+    assert capsys.readouterr().err == f"jaxbatt: No space left on device; {kept}\n"
