@@ -1,7 +1,5 @@
 """``python -m jaxbatt``: the command line."""
 
-import sys
+from jaxbatt.cli import run
 
-from jaxbatt.cli import main
-
-sys.exit(main())
+run()

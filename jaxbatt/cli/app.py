@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,10 @@ app = typer.Typer(
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
+_INTERRUPTED = 130
+"""Exit code of Ctrl-C."""
+
+
 class Target(enum.StrEnum):
     """What can be reproduced."""
 
@@ -56,12 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
-        return _fail(f"{error.strerror or error}{place}; files written before are complete.", 1)
+        kept = " ".join(getattr(error, "__notes__", ["files written before are complete."]))
+        return _fail(f"{error.strerror or error}{place}; {kept}", 1)
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    if code == 130:
-        return _fail("interrupted; files written before are complete.", 130)
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        return _fail("interrupted; files written before are complete.", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def run() -> NoReturn:
+    """The command ``jaxbatt``. After Ctrl-C it does not wait for threads that are still computing a chunk."""
+    code = main()
+    if code == _INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> int:

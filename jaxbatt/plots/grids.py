@@ -37,6 +37,8 @@ def lines(dataset: Dataset, y: str, x: str, *, hue: str | None = None, ax: Axes 
     Raises:
         ValueError: no such variable or dimension; a dimension that is neither x nor hue.
     """
+    if x in dataset.coords and dataset[x].dims == (x,) and dataset[x].dtype.kind in "fiu":
+        dataset = dataset.sortby(x)
     values, errors = _chosen(dataset, y, [x] if hue is None else [hue, x]), None
     if f"{y}_stderr" in dataset:
         errors = _chosen(dataset, f"{y}_stderr", [x] if hue is None else [hue, x])

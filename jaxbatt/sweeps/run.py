@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures as futures
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -90,10 +91,11 @@ def sweep(
     with progress_bar("points", quiet=not progress) as report:
         done = grid.size - sum(points.values())
         report("sweep", done, grid.size)
-        for number, values in workers.results(missing, blocks):
-            sink.write(number, blocks[number], values)
-            done += points[number]
-            report("sweep", done, grid.size)
+        with contextlib.closing(workers.results(missing, blocks)) as results:
+            for number, values in results:
+                sink.write(number, blocks[number], values)
+                done += points[number]
+                report("sweep", done, grid.size)
     data = sink.dataset()
     notes = _provenance(grid, programs) | _invalid(grid, data)
     sink.annotate(notes)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import concurrent.futures as futures
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from jaxbatt.sweeps.axes import Grid, Index
 from jaxbatt.sweeps.programs import Job, Programs, compute, is_wide, packed
+
+_Result: TypeAlias = tuple[int, dict[str, np.ndarray]]
+"""Number and values of a block."""
 
 _AHEAD = 1024
 """Chunks that wait in an executor."""
@@ -30,7 +33,8 @@ class Workers:
         self._executor, self._programs, self._grid = executor, programs, grid
         self._function = b"" if executor is None else packed(fn, grid.traced())
 
-    def results(self, numbers: Sequence[int], blocks: Sequence[Index]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def results(self, numbers: Sequence[int], blocks: Sequence[Index]) -> Generator[_Result, None, None]:
+        """Number and values of each block; close it to give up the rest."""
         if self._executor is not None:
             yield from self._drawn(self._executor, numbers, blocks)
             return
@@ -38,11 +42,10 @@ class Workers:
         try:
             yield from self._drawn(pool, numbers, blocks)
         finally:
-            pool.shutdown(cancel_futures=True)
+            # After Ctrl-C or a failure nobody waits for the chunks that are still running.
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _drawn(
-        self, executor: futures.Executor, numbers: Sequence[int], blocks: Sequence[Index]
-    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def _drawn(self, executor: futures.Executor, numbers: Sequence[int], blocks: Sequence[Index]) -> Iterator[_Result]:
         waiting: dict[futures.Future[dict[str, np.ndarray]], int] = {}
         left = iter(numbers)
         try:
