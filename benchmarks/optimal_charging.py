@@ -53,10 +53,10 @@ def pair() -> Iterator[Row]:
 
 
 def collective() -> Iterator[Row]:
-    """p = 0, g = B, |u| <= 4B in the Dicke ladder; the field must follow precessions at up to 2 g N, so its pieces grow with N."""
+    """p = 0, g = B, |u| <= 4B in the Dicke ladder; the field must follow a precession at up to 2 g N: pieces grow with N."""
     for n in (8, 16, 32, 64, 128, 256):
         battery = jb.SpinBattery(1.0, jb.power_law(n, 1.0, 0.0))
-        yield _powers(n, battery, jb.Collective(), pieces=max(32, n), steps=200, starts=6)
+        yield _powers(n, battery, jb.Collective(), pieces=max(32, n), steps=150, starts=4)
 
 
 def long_range() -> Iterator[Row]:

@@ -77,7 +77,7 @@ def optimize(
             work of all spins up; or a function of an :class:`End` that is made as large as can be.
         bounds: (lowest, highest) field, numbers or arrays that fit the levels: (N,) or (K, N). Equal bounds hold a value.
         energy: most pulse energy int sum_i u_i^2 dt, summed over all spins; the bounds must contain 0.
-        free_duration: whether the duration is free, within a factor of 16 of the first guess; "work" always holds it.
+        free_duration: whether the duration is free, within a factor of 64 of the first guess; "work" always holds it.
         duration: the duration, or the first guess of a free one; by default that of the protocol, and for "power" the time
             that is best under the strongest constant field.
         target: fraction of the full charge, for "time".

@@ -20,8 +20,9 @@ from jaxbatt.optimization.space import CouplingChoice, Space
 from jaxbatt.protocols import ConstantField, FourierField, PiecewiseField, Protocol
 from jaxbatt.solvers import Collective, Solver, Spectral, StateVector, is_uniform
 
-_WIDEST = 16.0
-"""A free duration is looked for within this factor of its first guess, to either side."""
+_WIDEST = 64.0
+"""A free duration is looked for within this factor of its first guess, to either side: a constant field charges strongly coupled
+spins hardly and is best at once, while one that follows their precession needs many of its periods."""
 _SPECTRAL = 6
 """Most spins for which the gradient through a diagonalization of each piece is cheaper than through steps, measured."""
 _VECTORS = 40
