@@ -1,6 +1,7 @@
 """The command line: what it prints, one line for what is wrong, and its exit codes."""
 
 import csv
+import os
 import subprocess
 import sys
 
@@ -209,3 +210,16 @@ def test_python_m_jaxbatt():
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "jaxbatt: the number of spins must be an integer of at least 1, but it is -3.\n"
+
+
+def test_compiled_programs_are_kept(tmp_path):
+    """In the folder of the user's caches, and found again: a second process compiles nothing that it would keep."""
+
+    def kept():
+        command = [sys.executable, "-m", "jaxbatt", "charge", "--n", "2"]
+        environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+        done = subprocess.run(command, env=environment | {"XDG_CACHE_HOME": str(tmp_path)}, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        return sorted(path.name for path in (tmp_path / "jaxbatt").rglob("*-cache"))
+
+    assert kept() == kept() != []

@@ -71,12 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The command ``jaxbatt``. After Ctrl-C it does not wait for threads that are still computing a chunk."""
+    _keep_compiled_programs()
     code = main()
     if code == _INTERRUPTED:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _keep_compiled_programs() -> None:
+    """What one call compiles the next one finds in the user's cache folder, in a folder of this machine and its processor."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "jaxbatt" / platform.node()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def _fail(message: str, code: int) -> int:
