@@ -169,6 +169,26 @@ REFUSALS = [
         "[optimize] is unknown; allowed are axes, battery, protocol, disorder, solver, measure",
     ),
     ({"axes": {"strength": [-0.1]}, "battery": BATTERY}, "`strength` must"),
+    ({"axes": {"omega": {"linspace": [1, 2, 10**12]}}}, "[axes] omega.linspace must hold at most 10000000 values"),
+    ({"axes": {"omega": {"logspace": [0, 400, 3]}}}, "[axes] omega.logspace must give values that are finite"),
+    ({"axes": {"omega": {"linspace": [0, 10**400, 3]}}}, "[axes] omega.linspace must give values that are finite"),
+    ({"axes": {"omega": [10**400]}}, "[axes] omega must be finite in double precision, but it holds 1000"),
+    ({"axes": {"omega": [float("nan")]}}, "[axes] omega must be finite in double precision, but it holds nan."),
+    ({"axes": {"n_spins": [10**30]}}, "[axes] n_spins: the matrix of couplings of 1000"),
+    ({"battery": {"n_spins": 10**9}, "axes": {"omega": [1.0]}}, "[battery] n_spins: the matrix of couplings of 1000000000 spins"),
+    ({"axes": {"seed": [2**32]}}, "[axes] seed must be {seeds = number} or a list of integers from 0 on"),
+    ({"axes": {"seed": {"seeds": 10**12}}}, "[axes] seed must be {seeds = number} or a list of integers from 0 on"),
+    ({"axes": {"omega": [1.0, 1]}}, "[axes] omega holds the value 1.0 twice; remove one."),
+    ({"axes": {"seed": [3, 3]}}, "[axes] seed holds the value 3 twice; remove one."),
+    (
+        {"axes": {name: {"linspace": [0.1, 0.9, 10**6]} for name in ("omega", "g", "p")}},
+        "[axes] give 1000000000000000000 points; one variable on all of them needs",
+    ),
+    ({"disorder": {"seed": 10**23, "strength": 0.1}}, "[disorder] seed must be from 0 to 4294967295"),
+    ({"measure": {"quantities": ["curve"], "horizon": 1.0, "points": 10**12}}, "[measure] points must be at most 10000000"),
+    ({"protocol": {"omega": float("inf")}}, "[protocol] omega must be finite in double precision, but it is inf."),
+    ({"protocol": {"levels": "1.0", "duration": 1.0}}, "[protocol] levels must be an array of numbers, but it is '1.0'."),
+    ({"axes": {"omega": [1.0]}, "extra": {}}, "[extra] is unknown; allowed are axes, battery, protocol"),
 ]
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from jaxbatt.study.grids import AXES, NAMES, axes_of
 from jaxbatt.study.models import BatteryChoice, solver_of
 from jaxbatt.study.points import GRADIENTS, QUANTITIES, Point
-from jaxbatt.study.tables import NUMBER, SWITCH, WHOLE, WORD, Table, array_of, at_least_one, read_toml
+from jaxbatt.study.tables import ARRAY, NUMBER, SWITCH, WORD, Table, array_of, count_of, read_toml, seed_of
 
 _TIMED = ("max_work", "curve")
 """Quantities that need a horizon."""
@@ -59,9 +59,9 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepStudy:
     """Reads a study file of ``jaxbatt sweep``.
 
     Raises:
-        ValueError: no valid TOML; an unknown table or key; a value of a wrong type; an axis that is given twice or does nothing:
-            each with what is allowed. And whatever the constructors refuse at the ends of the axes.
-        OSError: the file cannot be read.
+        ValueError: a file that cannot be read or is no valid TOML; an unknown table or key; a value of a wrong type; an axis
+            that is given twice or does nothing: each with what is allowed. And whatever the constructors refuse at the ends of
+            the axes.
     """
     return parse_sweep(read_toml(path))
 
@@ -69,6 +69,7 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepStudy:
 def parse_sweep(content: dict[str, Any]) -> SweepStudy:
     """The study of a parsed file; see :func:`read_sweep`."""
     top = Table("", content)
+    top.only("axes", "battery", "protocol", "disorder", "solver", "measure", "run", "output", "plot")
     axes = axes_of(top.raw("axes", "a table of axes"))
     battery = BatteryChoice.of(top.table("battery"), axes)
     fixed, protocol = _protocol(top.table("protocol"), axes)
@@ -79,10 +80,10 @@ def parse_sweep(content: dict[str, Any]) -> SweepStudy:
     fixed = {name: value for name, value in values.items() if name not in axes}
     point = Point(battery, fixed, tol, distribution, *protocol, *measure, points)
     run, output, plot = top.table("run"), top.table("output"), top.table("plot")
-    size = at_least_one(run, "batch_size", 1) if run.holds("batch_size") else "auto"
+    size = count_of(run, "batch_size", 1) if run.holds("batch_size") else "auto"
     formats = tuple(name for name in ("csv", "netcdf") if output.take(name, SWITCH, name == "csv"))
     drawing = {key: plot.take(key, WORD) for key in ("y", "x", "hue", "heat")}
-    for table in (run, output, plot, top):
+    for table in (run, output, plot):
         table.end()
     _check_effect(point, axes)
     _check_ends(point, axes)
@@ -93,7 +94,7 @@ def _protocol(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     """omega, and direction, relative levels and duration of the field."""
     omega = table.take("omega", NUMBER, 1.0, is_open="omega" in axes)
     direction = table.take("axis", WORD, "x", choices=("x", "y", "z"))
-    levels = table.take("levels", "an array of numbers")
+    levels = table.take("levels", ARRAY)
     duration = table.take("duration", NUMBER)
     table.end()
     if (levels is None) != (duration is None):
@@ -103,7 +104,7 @@ def _protocol(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any]
 
 def _disorder(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any], str]:
     values = {key: table.take(key, NUMBER, 0.0, is_open=key in axes) for key in ("strength", "field_strength")}
-    values["seed"] = table.take("seed", WHOLE, 0, is_open="seed" in axes)
+    values["seed"] = seed_of(table, "seed" in axes)
     distribution = table.take("distribution", WORD, "normal", choices=("normal", "uniform"))
     table.end()
     return values, distribution
@@ -114,7 +115,7 @@ def _measure(table: Table, axes: dict[str, np.ndarray]) -> tuple[tuple[Any, Any]
     quantities = table.names("quantities", QUANTITIES, ["max_power"])
     gradients = table.names("gradients", GRADIENTS, [])
     horizon = table.take("horizon", NUMBER, is_open="horizon" in axes)
-    points = table.take("points", WHOLE, 101)
+    points = count_of(table, "points", 101, 2)
     table.end()
     timed = [name for name in quantities if name in _TIMED]
     if timed and horizon is None and "horizon" not in axes:
@@ -123,8 +124,6 @@ def _measure(table: Table, axes: dict[str, np.ndarray]) -> tuple[tuple[Any, Any]
         raise ValueError(f"[measure] horizon has no effect on {', '.join(quantities)}; remove it.")
     if "curve" in quantities and "horizon" in axes:
         raise ValueError("[axes] horizon has no effect on a curve, whose times are a dimension of their own; remove it.")
-    if points < 2:
-        raise ValueError(f"[measure] points must be at least 2, but it is {points}.")
     return (quantities, gradients), {"horizon": horizon}, points
 
 
