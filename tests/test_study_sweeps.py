@@ -11,6 +11,7 @@ import xarray
 
 import jaxbatt as jb
 from jaxbatt.cli import main
+from jaxbatt.cli.sweeping import drawing_of
 from jaxbatt.study import parse_sweep
 
 GOOD = {
@@ -275,11 +276,29 @@ def test_points_without_a_result_are_named(tmp_path, capsys):
         ('x = "p"', "[plot] x must be one of the axes"),
         ('heat = "beta"', "[plot] heat must be one of the axes"),
         ('y = "speed"', "[plot] y must be one of"),
+        ('x = "seed"', "[plot] x must be one of n_spins, omega, but it is 'seed', of which the mean is drawn."),
+        ('hue = "g"', "[plot] hue must be one of n_spins, omega, but it is 'g', which has one value only."),
+        ('x = "omega"\nhue = "omega"', "[plot] hue must be another axis than x, but it is 'omega'; remove it."),
+        ('x = "omega"\nheat = "omega"', "[plot] heat must be another axis than x, but it is 'omega'; remove it."),
+        ('hue = "n_spins"\nheat = "omega"', "[plot] hue and heat exclude each other"),
     ],
 )
 def test_a_plot_that_cannot_be_drawn(tmp_path, capsys, table, words):
     file = tmp_path / "study.toml"
-    file.write_text(FILE + f"\n[plot]\n{table}\n")
+    file.write_text(FILE.replace("[axes]", "[axes]\ng = [1.0]") + f"\n[plot]\n{table}\n")
     assert main(["sweep", str(file), "--out", str(tmp_path / "out"), "--plot"]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "drawing"),
+    [
+        ({}, {"x": "anisotropy", "hue": "n_spins"}),
+        ({"hue": "anisotropy"}, {"x": "n_spins", "hue": "anisotropy"}),
+        ({"heat": "anisotropy"}, {"x": "n_spins", "heat": "anisotropy"}),
+        ({"x": "n_spins", "y": "max_power_time"}, {"x": "n_spins", "hue": "anisotropy", "y": "max_power_time"}),
+    ],
+)
+def test_what_is_drawn(chosen, drawing):
+    assert drawing_of(study(plot=chosen)) == {"y": "max_power", "hue": None, "heat": None} | drawing
