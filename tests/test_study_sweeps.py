@@ -134,7 +134,8 @@ def test_kac_and_the_scale_of_the_charger():
                 assert_close(here[name], value)
 
 
-BATTERY = {"n_spins": 2}
+BATTERY, TRIO = {"n_spins": 2}, {"n_spins": 3}
+CHARGER = {"battery": TRIO, "measure": {"quantities": ["charger"]}}
 REFUSALS = [
     ({"axes": {}}, "[axes] must be a table of at least one axis, but it is {}; allowed are n_spins, couplings"),
     ({"axes": {"alpah": [1]}}, "[axes] alpah is unknown; allowed are n_spins, couplings, solver, g, p"),
@@ -189,6 +190,51 @@ REFUSALS = [
     ({"measure": {"quantities": ["curve"], "horizon": 1.0, "points": 10**12}}, "[measure] points must be at most 10000000"),
     ({"protocol": {"omega": float("inf")}}, "[protocol] omega must be finite in double precision, but it is inf."),
     ({"protocol": {"levels": "1.0", "duration": 1.0}}, "[protocol] levels must be an array of numbers, but it is '1.0'."),
+    ({"axes": {"p": [0.0, 1.0]}, "battery": BATTERY}, "[axes] p does nothing: two spins are one distance apart"),
+    ({"axes": {"p": [0.0, 1.0]}, "battery": TRIO | {"g": 0.0}}, "[axes] p does nothing: the couplings are zero"),
+    (
+        {"axes": {"p": [0.0, 1.0], "couplings": ["nearest_neighbor"]}, "battery": TRIO},
+        "[axes] p does nothing: it is the exponent of power_law",
+    ),
+    ({"axes": {"g": [0.5, 1.0]}, "battery": {"n_spins": 1}}, "[axes] g does nothing: there are no couplings"),
+    (
+        {"axes": {"anisotropy": [0.0, 1.0]}, "battery": BATTERY | {"couplings": [[0, 0], [0, 0]]}},
+        "[axes] anisotropy does nothing: there are no couplings",
+    ),
+    ({"axes": {"couplings": ["power_law", "nearest_neighbor"]}, "battery": BATTERY}, "[axes] couplings does nothing: two spins"),
+    ({"axes": {"seed": {"seeds": 2}, "strength": [0.0]}, "battery": BATTERY}, "[axes] seed does nothing: there is no disorder"),
+    (
+        {"axes": {"seed": {"seeds": 2}}, "battery": {"n_spins": 1}, "disorder": {"strength": 0.1}},
+        "[axes] seed does nothing: there is no disorder",
+    ),
+    ({"axes": {"solver": ["spectral", "krylov"]}, **CHARGER}, "[axes] solver does nothing: the scale of a charger needs none"),
+    ({"axes": {"field": [0.5, 1.0]}, **CHARGER}, "[axes] field does nothing: B is off while charging"),
+    ({"axes": {"field_strength": [0.5, 1.0]}, **CHARGER}, "[axes] field_strength does nothing: B is off while charging"),
+    (
+        {"axes": {"g": [0.5, 1.0]}, **CHARGER, "battery": TRIO | {"interactions_while_charging": False}},
+        "[axes] g does nothing: the interactions are off while charging",
+    ),
+    (
+        {"measure": {"quantities": ["curve"], "horizon": 1.0, "gradients": ["omega"]}},
+        "[measure] gradients have no effect on curve; add max_power or max_work",
+    ),
+    (
+        {"battery": {"couplings": "nearest_neighbor"}, "measure": {"gradients": ["p"]}, "axes": {"n_spins": [2, 4]}},
+        "[measure] gradients: that of p vanishes: it is the exponent of power_law",
+    ),
+    ({"measure": {"points": 5}}, "[measure] points has no effect on max_power; remove it."),
+    (
+        {"measure": {"quantities": []}},
+        "[measure] quantities must name some of max_power, max_work, curve, charger, but it is [].",
+    ),
+    ({"measure": {"quantities": ["curve"], "horizon": -1.0}}, "[measure] horizon must be positive, but it is -1.0."),
+    (
+        {"measure": {"quantities": ["max_work"]}, "axes": {"n_spins": [2], "horizon": [0.0, 1.0]}},
+        "[axes] horizon must be positive, but it holds 0.0.",
+    ),
+    ({"disorder": {"seed": 3}}, "[disorder] seed has no effect: there is no disorder"),
+    ({"disorder": {"distribution": "uniform"}}, "[disorder] distribution has no effect: there is no disorder"),
+    ({"disorder": {"field_strength": -0.1}}, "[disorder] field_strength must not be negative, but it is -0.1."),
     ({"axes": {"omega": [1.0]}, "extra": {}}, "[extra] is unknown; allowed are axes, battery, protocol"),
 ]
 
@@ -200,6 +246,25 @@ def test_refusals(tables, words):
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         study(**tables)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"axes": {"seed": {"seeds": 2}}, "battery": BATTERY, "measure": {"gradients": ["strength"]}},
+        {"axes": {"field": [0.5, 1.0]}, "battery": BATTERY | {"g": 0.0}},
+        {
+            "axes": {"field": [0.5, 1.0]},
+            "battery": BATTERY | {"field_while_charging": True},
+            "measure": {"quantities": ["charger"]},
+        },
+        {"axes": {"p": [0.0, 1.0], "couplings": ["power_law", "nearest_neighbor"]}, "battery": {"n_spins": 3}},
+        {"axes": {"g": [0.0, 1.0], "n_spins": [1, 2]}, "battery": {"interactions_while_charging": False}},
+    ],
+    ids=["slope of disorder", "field alone", "field of a charger", "one law of two", "interactions in the work"],
+)
+def test_axes_that_do_something(tables):
+    assert list(study(**tables).axes) == list(tables["axes"])
 
 
 FILE = """

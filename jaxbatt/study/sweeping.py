@@ -27,13 +27,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxbatt.study.effects import check_effect
 from jaxbatt.study.grids import AXES, NAMES, axes_of
 from jaxbatt.study.models import BatteryChoice, solver_of
-from jaxbatt.study.points import GRADIENTS, QUANTITIES, Point
+from jaxbatt.study.points import GRADIENTS, QUANTITIES, TIMED, Point
 from jaxbatt.study.tables import ARRAY, NUMBER, SWITCH, WORD, Table, array_of, count_of, read_toml, seed_of
-
-_TIMED = ("max_work", "curve")
-"""Quantities that need a horizon."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,11 +69,12 @@ def parse_sweep(content: dict[str, Any]) -> SweepStudy:
     top = Table("", content)
     top.only("axes", "battery", "protocol", "disorder", "solver", "measure", "run", "output", "plot")
     axes = axes_of(top.raw("axes", "a table of axes"))
+    random, measured = top.table("disorder"), top.table("measure")
     battery = BatteryChoice.of(top.table("battery"), axes)
     fixed, protocol = _protocol(top.table("protocol"), axes)
-    disorder, distribution = _disorder(top.table("disorder"), axes)
+    disorder, distribution = _disorder(random, axes)
     method, tol = solver_of(top.table("solver"), "solver" in axes)
-    measure, horizon, points = _measure(top.table("measure"), axes)
+    measure, horizon, points = _measure(measured, axes)
     values = battery.values | fixed | disorder | horizon | {"solver": method}
     fixed = {name: value for name, value in values.items() if name not in axes}
     point = Point(battery, fixed, tol, distribution, *protocol, *measure, points)
@@ -85,7 +84,7 @@ def parse_sweep(content: dict[str, Any]) -> SweepStudy:
     drawing = {key: plot.take(key, WORD) for key in ("y", "x", "hue", "heat")}
     for table in (run, output, plot):
         table.end()
-    _check_effect(point, axes)
+    check_effect(point, axes, random, measured)
     _check_ends(point, axes)
     return SweepStudy(point, axes, size, formats, drawing)
 
@@ -105,6 +104,9 @@ def _protocol(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any]
 def _disorder(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any], str]:
     values = {key: table.take(key, NUMBER, 0.0, is_open=key in axes) for key in ("strength", "field_strength")}
     values["seed"] = seed_of(table, "seed" in axes)
+    for key in ("strength", "field_strength"):
+        if values[key] < 0:
+            raise ValueError(f"[disorder] {key} must not be negative, but it is {values[key]}.")
     distribution = table.take("distribution", WORD, "normal", choices=("normal", "uniform"))
     table.end()
     return values, distribution
@@ -113,30 +115,22 @@ def _disorder(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any]
 def _measure(table: Table, axes: dict[str, np.ndarray]) -> tuple[tuple[Any, Any], dict[str, Any], int]:
     """(Quantities, gradients), the horizon, and the number of times of a curve."""
     quantities = table.names("quantities", QUANTITIES, ["max_power"])
+    if not quantities:
+        raise ValueError(f"[measure] quantities must name some of {', '.join(QUANTITIES)}, but it is [].")
     gradients = table.names("gradients", GRADIENTS, [])
     horizon = table.take("horizon", NUMBER, is_open="horizon" in axes)
     points = count_of(table, "points", 101, 2)
     table.end()
-    timed = [name for name in quantities if name in _TIMED]
+    timed = [name for name in quantities if name in TIMED]
     if timed and horizon is None and "horizon" not in axes:
         raise ValueError(f"[measure] horizon is missing; {timed[0]} needs a longest charging time.")
+    if horizon is not None and horizon <= 0:
+        raise ValueError(f"[measure] horizon must be positive, but it is {horizon}.")
     if horizon is not None and not timed:
         raise ValueError(f"[measure] horizon has no effect on {', '.join(quantities)}; remove it.")
     if "curve" in quantities and "horizon" in axes:
         raise ValueError("[axes] horizon has no effect on a curve, whose times are a dimension of their own; remove it.")
     return (quantities, gradients), {"horizon": horizon}, points
-
-
-def _check_effect(point: Point, axes: dict[str, np.ndarray]) -> None:
-    """Refuses axes that change nothing."""
-    idle = {}
-    if not point.is_disordered(axes):
-        idle["seed"] = "there is no disorder; give [disorder] strength or field_strength"
-    if not any(name in _TIMED for name in point.quantities):
-        idle["horizon"] = f"it has no effect on {', '.join(point.quantities)}"
-    for name in axes:
-        if name in idle:
-            raise ValueError(f"[axes] {name} does nothing: {idle[name]}, or remove the axis.")
 
 
 def _check_ends(point: Point, axes: dict[str, np.ndarray]) -> None:

@@ -57,6 +57,7 @@ class Table:
         if not isinstance(content, dict):
             raise ValueError(f"[{name}] must be a table, but it is {shown(content)}.")
         self.name, self._rest, self._known = name, dict(content), list[str]()
+        self._given = tuple(content)
 
     def take(
         self,
@@ -110,8 +111,8 @@ class Table:
         return tuple(value)
 
     def holds(self, key: str) -> bool:
-        """Whether a key is there."""
-        return key in self._rest
+        """Whether a key is there, or was before it was taken."""
+        return key in self._given
 
     def only(self, *allowed: str) -> None:
         """Refuses all other keys."""
