@@ -162,7 +162,6 @@ REFUSALS = [
     ({"protocol": {"levels": [1.0]}}, "[protocol] levels (in units of omega) and duration belong together"),
     ({"run": {"batch_size": 0}}, "[run] batch_size must be at least 1, but it is 0."),
     ({"output": {"hdf5": True}}, "[output] hdf5 is unknown; allowed are csv, netcdf."),
-    ({"axes": {"anisotropy": [0.0, 2.0]}, "battery": BATTERY}, "outside |alpha| <= 1"),
     ({"axes": {"n_spins": [2, 0]}}, "the number of spins must be an integer of at least 1, but it is 0."),
     ({"axes": {"solver": ["magic"]}, "battery": BATTERY}, "[axes] solver must be a list of auto, chebyshev"),
     ({"solver": {"tol": 1e-8}}, "[solver] tol needs a kind of solver"),
@@ -235,6 +234,33 @@ REFUSALS = [
     ({"disorder": {"seed": 3}}, "[disorder] seed has no effect: there is no disorder"),
     ({"disorder": {"distribution": "uniform"}}, "[disorder] distribution has no effect: there is no disorder"),
     ({"disorder": {"field_strength": -0.1}}, "[disorder] field_strength must not be negative, but it is -0.1."),
+    (
+        {"axes": {"n_spins": [3, 2]}, "battery": {"p": 1.0}, "solver": {"kind": "collective"}},
+        "[solver] kind: Collective needs the same coupling between all spins",
+    ),
+    (
+        {"axes": {"solver": ["spectral", "collective"]}, "battery": TRIO},
+        "[axes] solver = 'collective': Collective needs the same coupling",
+    ),
+    ({"axes": {"n_spins": [30]}, "solver": {"kind": "spectral"}}, "[solver] kind: Spectral diagonalizes sectors of at most 4096"),
+    (
+        {"axes": {"n_spins": [2, 3]}, "battery": {"anisotropy": 2.0}},
+        "[battery] `anisotropy` is alpha = 2.0, outside |alpha| <= 1",
+    ),
+    (
+        {"axes": {"anisotropy": [0.0, 2.0]}, "battery": BATTERY},
+        "[axes] anisotropy = 2.0: `anisotropy` is alpha = 2.0, outside |alpha| <= 1",
+    ),
+    ({"axes": {"field": [-1.0]}, "battery": BATTERY}, "[axes] field = -1.0: `field` has the negative value"),
+    ({"axes": {"g": [1.0, -1.0]}, "battery": BATTERY}, "[axes] g = -1.0: `couplings` has the negative entry"),
+    ({"battery": {"g": -1.0}}, "[battery] `couplings` has the negative entry"),
+    (
+        {"axes": {"field": [1.0]}, "battery": BATTERY | {"couplings": [[0, 1], [2, 0]]}},
+        "[battery] `couplings` must be symmetric",
+    ),
+    ({"axes": {"field_strength": [-0.1]}, "battery": BATTERY}, "[axes] field_strength = -0.1: `strength` must not be negative"),
+    ({"protocol": {"levels": [1.0], "duration": 0.0}}, "[protocol] `duration` must be positive"),
+    ({"protocol": {"levels": [[1.0, 2.0]], "duration": 1.0}}, "[protocol] levels must be a list of numbers, but its shape"),
     ({"axes": {"omega": [1.0]}, "extra": {}}, "[extra] is unknown; allowed are axes, battery, protocol"),
 ]
 
@@ -251,6 +277,7 @@ def test_refusals(tables, words):
 @pytest.mark.parametrize(
     "tables",
     [
+        {"axes": {"n_spins": [2, 3]}, "battery": {"p": 0.0}, "solver": {"kind": "collective"}},
         {"axes": {"seed": {"seeds": 2}}, "battery": BATTERY, "measure": {"gradients": ["strength"]}},
         {"axes": {"field": [0.5, 1.0]}, "battery": BATTERY | {"g": 0.0}},
         {
@@ -261,7 +288,7 @@ def test_refusals(tables, words):
         {"axes": {"p": [0.0, 1.0], "couplings": ["power_law", "nearest_neighbor"]}, "battery": {"n_spins": 3}},
         {"axes": {"g": [0.0, 1.0], "n_spins": [1, 2]}, "battery": {"interactions_while_charging": False}},
     ],
-    ids=["slope of disorder", "field alone", "field of a charger", "one law of two", "interactions in the work"],
+    ids=["all to all", "slope of disorder", "field alone", "field of a charger", "one law of two", "interactions in the work"],
 )
 def test_axes_that_do_something(tables):
     assert list(study(**tables).axes) == list(tables["axes"])

@@ -27,11 +27,12 @@ from typing import Any
 
 import numpy as np
 
+import jaxbatt as jb
 from jaxbatt.study.effects import check_effect
 from jaxbatt.study.grids import AXES, NAMES, axes_of
 from jaxbatt.study.models import BatteryChoice, solver_of
 from jaxbatt.study.points import GRADIENTS, QUANTITIES, TIMED, Point
-from jaxbatt.study.tables import ARRAY, NUMBER, SWITCH, WORD, Table, array_of, count_of, read_toml, seed_of
+from jaxbatt.study.tables import ARRAY, NUMBER, SWITCH, WORD, Table, array_of, count_of, read_toml, seed_of, within
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,7 +99,12 @@ def _protocol(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     table.end()
     if (levels is None) != (duration is None):
         raise ValueError("[protocol] levels (in units of omega) and duration belong together; give both, or none.")
-    return {"omega": omega}, (direction, None if levels is None else array_of(table, "levels", levels), duration)
+    if levels is None:
+        return {"omega": omega}, (direction, None, None)
+    values = array_of(table, "levels", levels)
+    if values.ndim != 1:
+        raise ValueError(f"[protocol] levels must be a list of numbers, but its shape is {values.shape}.")
+    return {"omega": omega}, (direction, values, duration)
 
 
 def _disorder(table: Table, axes: dict[str, np.ndarray]) -> tuple[dict[str, Any], str]:
@@ -135,10 +141,29 @@ def _measure(table: Table, axes: dict[str, np.ndarray]) -> tuple[tuple[Any, Any]
 
 def _check_ends(point: Point, axes: dict[str, np.ndarray]) -> None:
     """Builds the battery and the field at both ends of every axis, so that what they refuse is refused before any work."""
-    first = {name: values[0].item() for name, values in axes.items()}
+    first = point.fixed | {name: values[0].item() for name, values in axes.items()}
+    assert set(first) >= set(AXES)
+    try:
+        _build(point, first)
+    except ValueError as error:
+        raise ValueError(f"{_place(str(error), first, axes)} {error}") from error
     for name, values in axes.items():
-        ends = values if name in NAMES or name == "n_spins" else (values.min(), values.max())
-        for end in ends:
-            chosen = point.fixed | first | {name: end.item()}
-            point.problem(chosen)
-    assert set(point.fixed) | set(axes) >= set(AXES)
+        for end in values if name in NAMES or name == "n_spins" else (values.min(), values.max()):
+            with within(f"[axes] {name} = {end.item()!r}:"):
+                _build(point, first | {name: end.item()})
+
+
+def _build(point: Point, values: dict[str, Any]) -> None:
+    battery, protocol, solver = point.problem(values)
+    if isinstance(solver, (jb.Collective, jb.Spectral)) and point.quantities != ("charger",):
+        solver.prepare(battery, protocol)
+
+
+def _place(message: str, values: dict[str, Any], axes: dict[str, np.ndarray]) -> str:
+    """Where the value stands that a message is about: the first name between backticks, or else the solver."""
+    key = message.partition("`")[2].partition("`")[0] or "solver"
+    candidates = {"couplings": ("g",), "strength": ("strength", "field_strength")}.get(key, (key,))
+    for name in candidates:
+        if name in axes and (name in ("anisotropy", "solver") or values[name] < 0):
+            return f"[axes] {name} = {values[name]!r}:"
+    return {"solver": "[solver] kind:", "duration": "[protocol]"}.get(key, "[battery]")
