@@ -201,8 +201,9 @@ def test_a_bad_study_is_one_line(tmp_path, capsys):
     assert "[optimize] stepz is unknown" in refused(capsys, "optimize", str(study))
     study.write_text("[battery")
     assert "is no valid TOML" in refused(capsys, "optimize", str(study))
-    assert main(["optimize", str(tmp_path / "none.toml")]) == 1
-    assert "none.toml" in capsys.readouterr().err
+    for verb in ("optimize", "sweep", "plan"):
+        assert "none.toml cannot be read: No such file" in refused(capsys, verb, str(tmp_path / "none.toml"))
+        assert "cannot be read: Is a directory" in refused(capsys, verb, str(tmp_path))
 
 
 def test_python_m_jaxbatt():

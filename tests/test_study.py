@@ -148,7 +148,6 @@ REFUSALS = [
     ({"battery": {"n_spins": 3, "couplings": "nearest_neighbor", "p": 1}}, "[battery] p is the exponent of power_law"),
     ({"battery": {"n_spins": 3, "field": []}}, "[battery] field must be a number or an array of numbers, but it is []."),
     ({"battery": {"n_spins": 3, "field_while_charging": 1}}, "[battery] field_while_charging must be true or false"),
-    ({"battery": {"n_spins": 3, "anisotropy": 2.0}}, "outside |alpha| <= 1"),
     ({"ensemble": {"members": 0}}, "[ensemble] needs members >= 1 and disorder >= 0, but they are 0 and 0.0."),
     ({"ensemble": {"over": "median"}}, "[ensemble] over must be one of mean, worst, but it is 'median'."),
     ({"protocol": {"kind": "ramp"}}, "[protocol] kind must be one of constant, piecewise, fourier, but it is 'ramp'."),
@@ -165,8 +164,21 @@ REFUSALS = [
     ({"optimize": {"bounds": [-4, 4], "objective": "time"}}, '[protocol] duration is needed for objective = "time".'),
     ({"optimize": {"rate": 0}}, "[optimize] rate must be positive, but it is 0."),
     ({"optimize": {"penalty": {"jumps": 1}}}, "[optimize.penalty] jumps is unknown; allowed are smoothness, variance, energy."),
-    ({"optimize": {"penalty": {"energy": -1}}}, "the penalty of energy must be a finite number >= 0"),
     ({"output": {"points": 1}}, "[output] points must be at least 2, but it is 1."),
+    ({"battery": {}, "extra": {}}, "[extra] is unknown; allowed are battery, ensemble"),
+    ({"battery": {"n_spins": 0}}, "[battery] n_spins: the number of spins must be an integer of at least 1, but it is 0."),
+    ({"battery": {"n_spins": 10**30}}, "[battery] n_spins: the matrix of couplings of 1000"),
+    ({"battery": {"n_spins": 3, "g": float("nan")}}, "[battery] g must be finite in double precision, but it is nan."),
+    ({"battery": {"n_spins": 3, "field": [1.0, 1.0, 10**400]}}, "[battery] field must be finite in double precision"),
+    ({"battery": {"n_spins": 3, "anisotropy": 2.0}}, "[battery] `anisotropy` is alpha = 2.0, outside"),
+    ({"ensemble": {"members": 2, "seed": -1}}, "[ensemble] seed must be from 0 to 4294967295, but it is -1."),
+    ({"ensemble": {"members": 10**12}}, "[ensemble] members must be at most 10000000, but it is 1000000000000."),
+    ({"protocol": {"pieces": 10**12}}, "[protocol] pieces must be at most 10000000, but it is 1000000000000."),
+    ({"protocol": {"kind": "fourier", "order": 4, "samples": 8}}, "[protocol] `samples` must be an integer above 8"),
+    ({"solver": {"kind": "krylov", "tol": 0}}, "[solver] `tol` must be positive"),
+    ({"optimize": {"starts": 0}}, "[optimize] starts must be at least 1, but it is 0."),
+    ({"optimize": {"seed": 10**23}}, "[optimize] seed must be from 0 to 4294967295"),
+    ({"optimize": {"penalty": {"energy": -1}}}, "[optimize.penalty] the penalty of energy must be a finite number >= 0"),
 ]
 
 
@@ -185,7 +197,19 @@ def test_missing_tables(name):
         parse_optimal({key: value for key, value in GOOD.items() if key != name})
 
 
-def test_no_toml(tmp_path):
-    (tmp_path / "bad.toml").write_text("n = = 3")
+@pytest.mark.parametrize(
+    "content",
+    [b"n = = 3", b"n = '\xff'", b"n = 1" + 5000 * b"0", b"n = " + 5000 * b"["],
+    ids=["grammar", "bytes", "digits", "depth"],
+)
+def test_no_toml(tmp_path, content):
+    (tmp_path / "bad.toml").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.toml is no valid TOML"):
         read_optimal(tmp_path / "bad.toml")
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ValueError, match=r"none\.toml cannot be read: No such file or directory\."):
+        read_optimal(tmp_path / "none.toml")
+    with pytest.raises(ValueError, match=r"cannot be read: Is a directory\."):
+        read_optimal(tmp_path)

@@ -34,7 +34,7 @@ def sweep(
     [measure] quantities = ["max_power"], gradients = ["omega"]. Others: [battery], [disorder], [solver], [run], [output], [plot].
     """
     wanted = read_sweep(study)
-    drawing = _drawing(wanted) if plot else {}
+    drawing = drawing_of(wanted) if plot else {}
     out.mkdir(parents=True, exist_ok=True)
     place = out / "sweep.zarr" if store is None else store
     point = wanted.point
@@ -113,7 +113,7 @@ def _ranges(data: Dataset) -> Table:
     return table
 
 
-def _drawing(wanted: SweepStudy) -> dict[str, Any]:
+def drawing_of(wanted: SweepStudy) -> dict[str, Any]:
     """What [plot] says, or: the first quantity against the longest axis, one line for each value of another."""
     lengths = {name: len(values) for name, values in wanted.axes.items() if name != "seed" and len(values) > 1}
     chosen = dict(wanted.plot)
@@ -125,19 +125,32 @@ def _drawing(wanted: SweepStudy) -> dict[str, Any]:
     y = chosen["y"] or numbers[0]
     if y not in numbers:
         raise ValueError(f"[plot] y must be one of {', '.join(numbers)}, but it is {y!r}.")
-    real = [name for name in lengths if wanted.axes[name].dtype.kind != "U"]
-    x = chosen["x"] or max(real or lengths, key=lambda name: lengths[name])
-    others = [name for name in lengths if name != x]
+    _check_drawing(chosen, wanted, list(lengths))
+    free = [name for name in lengths if name not in (chosen["hue"], chosen["heat"])]
+    real = [name for name in free if wanted.axes[name].dtype.kind != "U"]
+    x = chosen["x"] or max(real or free, key=lambda name: lengths[name])
+    others = [name for name in free if name != x]
     if chosen["heat"] is None and chosen["hue"] is None and others:
-        chosen["hue"] = others[0]
-    used = {x, chosen["hue"], chosen["heat"]}
-    for key, name in (("x", x), ("hue", chosen["hue"]), ("heat", chosen["heat"])):
-        if name is not None and name not in wanted.axes:
-            raise ValueError(f"[plot] {key} must be one of the axes {', '.join(wanted.axes)}, but it is {name!r}.")
-    left = [name for name in lengths if name not in used]
-    if left:
-        raise ValueError(f"--plot draws two axes, but {left[0]} is a third; draw a part of the store with jaxbatt.plots.")
+        chosen["hue"] = others.pop(0)
+    if others:
+        raise ValueError(f"--plot draws two axes, but {others[0]} is a third; draw a part of the store with jaxbatt.plots.")
     return {"y": y, "x": x, "hue": chosen["hue"], "heat": chosen["heat"]}
+
+
+def _check_drawing(chosen: dict[str, str | None], wanted: SweepStudy, drawn: list[str]) -> None:
+    """Refuses axes in [plot] that cannot be drawn, or not together; ``drawn`` are those that can."""
+    given = {key: name for key in ("x", "hue", "heat") if (name := chosen[key]) is not None}
+    for key, name in given.items():
+        if name not in wanted.axes:
+            raise ValueError(f"[plot] {key} must be one of the axes {', '.join(wanted.axes)}, but it is {name!r}.")
+        if name not in drawn:
+            why = "of which the mean is drawn" if name == "seed" else "which has one value only"
+            raise ValueError(f"[plot] {key} must be one of {', '.join(drawn)}, but it is {name!r}, {why}.")
+    if "hue" in given and "heat" in given:
+        raise ValueError("[plot] hue and heat exclude each other: lines, or a heat map; remove one.")
+    for key in ("hue", "heat"):
+        if key in given and (given[key] == given.get("x") or len(drawn) == 1):
+            raise ValueError(f"[plot] {key} must be another axis than x, but it is {given[key]!r}; remove it.")
 
 
 def _drawn(data: Dataset, y: str, x: str, hue: str | None, heat: str | None) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 
 import jaxbatt as jb
+from jaxbatt._checks import check_spin_count, require_memory
 from jaxbatt._types import Couplings
 from jaxbatt.solvers import Solver
-from jaxbatt.study.tables import NUMBER, NUMBERS, SWITCH, WHOLE, WORD, Table, array_of
+from jaxbatt.study.tables import NUMBER, NUMBERS, SWITCH, WHOLE, WORD, Table, array_of, within
 
 _STEPPED = {"chebyshev": jb.Chebyshev, "krylov": jb.Krylov, "taylor": jb.Taylor}
 METHODS = ("auto", *_STEPPED, "spectral", "collective", "mean-field")
@@ -33,6 +34,13 @@ def solver_named(name: str, tol: float | None = None) -> Solver | None:
         case "collective":
             return jb.Collective(jb.Krylov(**options))
     return None
+
+
+def check_spins(place: str, n: int) -> None:
+    """Refuses a number of spins below one, and one whose matrix of couplings does not fit the memory."""
+    with within(f"{place} n_spins:"):
+        check_spin_count(n)
+        require_memory(8 * n**2, f"the matrix of couplings of {n} spins", "take fewer")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,6 +106,8 @@ class BatteryChoice:
 
     def _checked(self, table: Table, open_keys: Collection[str]) -> BatteryChoice:
         values, kind = dict(self.values), self.values.get("couplings")
+        if "n_spins" in values:
+            check_spins("[battery]", values["n_spins"])
         for key in ("field", "anisotropy"):
             if key in values:
                 values[key] = array_of(table, key, values[key])
@@ -123,4 +133,6 @@ def solver_of(table: Table, is_open: bool = False) -> tuple[str, float | None]:
     table.end()
     if tol is not None and (is_open or kind == "auto"):
         raise ValueError("[solver] tol needs a kind of solver whose tolerance it is.")
+    with within("[solver]"):
+        solver_named(kind, tol)
     return kind, tol

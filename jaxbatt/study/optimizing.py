@@ -31,7 +31,7 @@ from jaxbatt.battery import Battery
 from jaxbatt.protocols import Protocol
 from jaxbatt.solvers import Solver
 from jaxbatt.study.models import BatteryChoice, solver_named, solver_of
-from jaxbatt.study.tables import NUMBER, SWITCH, WHOLE, WORD, Table, array_of, at_least_one, read_toml
+from jaxbatt.study.tables import NUMBER, SWITCH, WORD, Table, array_of, count_of, read_toml, seed_of, within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +57,8 @@ def read_optimal(path: str | os.PathLike[str]) -> OptimalStudy:
     """Reads a study file of ``jaxbatt optimize``.
 
     Raises:
-        ValueError: no valid TOML; an unknown table or key; a value of a wrong type: each with what is allowed. And whatever the
-            constructors refuse.
-        OSError: the file cannot be read.
+        ValueError: a file that cannot be read or is no valid TOML; an unknown table or key; a value of a wrong type: each with
+            what is allowed. And whatever the constructors refuse.
     """
     return parse_optimal(read_toml(path))
 
@@ -67,17 +66,15 @@ def read_optimal(path: str | os.PathLike[str]) -> OptimalStudy:
 def parse_optimal(content: dict[str, Any]) -> OptimalStudy:
     """The study of a parsed file; see :func:`read_optimal`."""
     top = Table("", content)
+    top.only("battery", "ensemble", "protocol", "solver", "optimize", "output")
     battery = _battery(BatteryChoice.of(top.table("battery", required=True)))
     batteries, over = _ensemble(top.table("ensemble"), battery)
     protocol, duration = _protocol(top.table("protocol", required=True), battery.n_spins)
     solver = solver_named(*solver_of(top.table("solver")))
     options = _options(top.table("optimize", required=True))
     output = top.table("output")
-    points = output.take("points", WHOLE, 201)
-    if points < 2:
-        raise ValueError(f"[output] points must be at least 2, but it is {points}.")
+    points = count_of(output, "points", 201, 2)
     output.end()
-    top.end()
     if options["objective"] != "power" and duration is None:
         raise ValueError(f'[protocol] duration is needed for objective = "{options["objective"]}".')
     held = {"duration": duration} if isinstance(protocol, jb.ConstantField) else {}
@@ -86,14 +83,15 @@ def parse_optimal(content: dict[str, Any]) -> OptimalStudy:
 
 def _battery(choice: BatteryChoice) -> jb.SpinBattery:
     values = choice.values
-    return choice.build(choice.couplings(values), jnp.asarray(values["field"]), jnp.asarray(values["anisotropy"]))
+    with within("[battery]"):
+        return choice.build(choice.couplings(values), jnp.asarray(values["field"]), jnp.asarray(values["anisotropy"]))
 
 
 def _ensemble(table: Table, battery: jb.SpinBattery) -> tuple[tuple[Battery, ...], str]:
     """Batteries whose couplings are multiplied by 1 + disorder * (normal numbers), each pair by its own."""
-    members = table.take("members", WHOLE, 1)
+    members = count_of(table, "members", 1, 0)
     disorder = table.take("disorder", NUMBER, 0.0)
-    seed = table.take("seed", WHOLE, 0)
+    seed = seed_of(table)
     over = table.take("over", WORD, "mean", choices=("mean", "worst"))
     table.end()
     if members < 1 or disorder < 0:
@@ -110,23 +108,25 @@ def _protocol(table: Table, n_spins: int) -> tuple[Protocol, float | None]:
     axis = table.take("axis", WORD, "x", choices=("x", "y", "z"))
     shape: tuple[int, ...] = (n_spins,) if table.take("per_spin", SWITCH, False) else ()
     duration = table.take("duration", NUMBER)
-    time = 1.0 if duration is None else duration
-    protocol: Protocol
-    if kind == "constant":
-        protocol = jb.ConstantField(jnp.zeros(shape), axis)
-    elif kind == "piecewise":
-        pieces = at_least_one(table, "pieces", 32)
-        protocol = jb.PiecewiseField(jnp.zeros((pieces, *shape)), time, axis)
-    else:
-        order, samples = at_least_one(table, "order", 4), at_least_one(table, "samples", 64)
-        protocol = jb.FourierField(jnp.zeros((order + 1, *shape)), jnp.zeros((order, *shape)), time, samples, axis)
+    counts = {"constant": {}, "piecewise": {"pieces": 32}, "fourier": {"order": 4, "samples": 64}}[kind]
+    numbers = {key: count_of(table, key, default) for key, default in counts.items()}
     table.end()
-    return protocol, duration
+    if duration is not None and not duration > 0:
+        raise ValueError(f"[protocol] `duration` must be positive, but it is {duration}; give the total charging time.")
+    time = 1.0 if duration is None else duration
+    with within("[protocol]"):
+        match kind:
+            case "constant":
+                return jb.ConstantField(jnp.zeros(shape), axis), duration
+            case "piecewise":
+                return jb.PiecewiseField(jnp.zeros((numbers["pieces"], *shape)), time, axis), duration
+        cosines, sines = jnp.zeros((numbers["order"] + 1, *shape)), jnp.zeros((numbers["order"], *shape))
+        return jb.FourierField(cosines, sines, time, numbers["samples"], axis), duration
 
 
 def _options(table: Table) -> dict[str, Any]:
     bounds = table.take("bounds", "a pair [lowest, highest] of numbers or arrays of numbers")
-    steps, rate = at_least_one(table, "steps", 300), table.take("rate", NUMBER, 0.1)
+    steps, rate = count_of(table, "steps", 300), table.take("rate", NUMBER, 0.1)
     penalty = table.table("penalty")
     weights = {name: penalty.take(name, NUMBER, 0.0) for name in ("smoothness", "variance", "energy")}
     penalty.end()
@@ -136,9 +136,9 @@ def _options(table: Table) -> dict[str, Any]:
         "free_duration": table.take("free_duration", SWITCH, True),
         "target": table.take("target", NUMBER, 0.99),
         "couplings": table.take("couplings", WORD, "given", choices=("given", "nonnegative", "signed")),
-        "starts": table.take("starts", WHOLE, 8),
-        "patience": table.take("patience", WHOLE, 100),
-        "key": jax.random.key(table.take("seed", WHOLE, 0)),
+        "starts": count_of(table, "starts", 8),
+        "patience": count_of(table, "patience", 100),
+        "key": jax.random.key(seed_of(table)),
     }
     table.end()
     if bounds is not None and (not isinstance(bounds, list) or len(bounds) != 2):
@@ -147,4 +147,6 @@ def _options(table: Table) -> dict[str, Any]:
         raise ValueError(f"[optimize] rate must be positive, but it is {rate}.")
     sides = None if bounds is None else tuple(array_of(table, "bounds", side) for side in bounds)
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
-    return options | {"bounds": sides, "steps": steps, "penalty": jb.Penalty(**weights), "optimizer": optimizer}
+    with within("[optimize.penalty]"):
+        weighing = jb.Penalty(**weights)
+    return options | {"bounds": sides, "steps": steps, "penalty": weighing, "optimizer": optimizer}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,6 +16,10 @@ from jaxbatt.solvers import Solver
 from jaxbatt.study.models import BatteryChoice, solver_named
 
 QUANTITIES = ("max_power", "max_work", "curve", "charger")
+MAXIMA = ("max_power", "max_work")
+"""Quantities that have gradients."""
+TIMED = ("max_work", "curve")
+"""Quantities that need a horizon."""
 GRADIENTS = ("g", "p", "field", "anisotropy", "omega", "strength", "field_strength")
 
 _CURVE = ("work", "power", "magnetization")
@@ -90,10 +94,6 @@ class Point:
         places = [name for quantity in maxima for name in (quantity, f"{quantity}_time", other[quantity])]
         slopes = [_gradient(quantity, name) for quantity in maxima for name in self.gradients]
         return (*places, *slopes, *(("bandwidth", "deviation") if "charger" in self.quantities else ()))
-
-    def is_disordered(self, axes: Collection[str]) -> bool:
-        """Whether a seed matters."""
-        return any(name in axes or self.fixed[name] for name in ("strength", "field_strength"))
 
     def problem(self, values: Mapping[str, Any]) -> tuple[jb.SpinBattery, Protocol, Solver | None]:
         """Battery, field and solver, with all values given."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,37 @@ WHOLE = "an integer"
 WORD = "a string"
 SWITCH = "true or false"
 NUMBERS = "a number or an array of numbers"
+ARRAY = "an array of numbers"
+
+MOST = 10_000_000
+"""Where counts end, so that a slip of the pen fills no memory."""
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a file; a ValueError where it is no TOML."""
-    with Path(path).open("rb") as file:
-        try:
-            return tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is no valid TOML: {error}.") from error
+    """The content of a file; a ValueError where it cannot be read or is no TOML."""
+    try:
+        return tomllib.loads(Path(path).read_bytes().decode())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    except RecursionError:
+        raise ValueError(f"{path} is no valid TOML: its brackets are nested too deeply.") from None
+    except ValueError as error:  # of the grammar, of bytes that are no UTF-8, of integers of thousands of digits
+        raise ValueError(f"{path} is no valid TOML: {error}.") from error
+
+
+@contextlib.contextmanager
+def within(place: str) -> Iterator[None]:
+    """Tells the place in the file with what a constructor refuses."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place} {error}") from error
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 class Table:
@@ -31,8 +55,9 @@ class Table:
 
     def __init__(self, name: str, content: Any) -> None:
         if not isinstance(content, dict):
-            raise ValueError(f"[{name}] must be a table, but it is {content!r}.")
+            raise ValueError(f"[{name}] must be a table, but it is {shown(content)}.")
         self.name, self._rest, self._known = name, dict(content), list[str]()
+        self._given = tuple(content)
 
     def take(
         self,
@@ -56,9 +81,11 @@ class Table:
             return default
         value = self._rest.pop(key)
         if not is_kind(value, kind):
-            raise ValueError(f"{self._place(key)} must be {kind}, but it is {value!r}.")
+            raise ValueError(f"{self._place(key)} must be {kind}, but it is {shown(value)}.")
+        if not is_finite(value):
+            raise ValueError(f"{self._place(key)} must be finite in double precision, but it is {shown(value)}.")
         if choices and isinstance(value, str) and value not in choices:
-            raise ValueError(f"{self._place(key)} must be one of {', '.join(choices)}, but it is {value!r}.")
+            raise ValueError(f"{self._place(key)} must be one of {', '.join(choices)}, but it is {shown(value)}.")
         return value
 
     def table(self, key: str, *, required: bool = False) -> Table:
@@ -80,19 +107,22 @@ class Table:
         self._known.append(key)
         value = self._rest.pop(key, list(default))
         if not isinstance(value, list) or not all(name in allowed for name in value) or len(set(value)) < len(value):
-            raise ValueError(f"{self._place(key)} must be a list of some of {', '.join(allowed)}, but it is {value!r}.")
+            raise ValueError(f"{self._place(key)} must be a list of some of {', '.join(allowed)}, but it is {shown(value)}.")
         return tuple(value)
 
     def holds(self, key: str) -> bool:
-        """Whether a key is there."""
-        return key in self._rest
+        """Whether a key is there, or was before it was taken."""
+        return key in self._given
+
+    def only(self, *allowed: str) -> None:
+        """Refuses all other keys."""
+        for key in self._rest:
+            if key not in allowed:
+                raise ValueError(f"{self._place(key)} is unknown; allowed are {', '.join(allowed)}.")
 
     def end(self) -> None:
         """Refuses keys that were not asked for."""
-        if self._rest:
-            unknown = next(iter(self._rest))
-            allowed = ", ".join(self._known)
-            raise ValueError(f"{self._place(unknown)} is unknown; allowed are {allowed}.")
+        self.only(*self._known)
 
     def _path(self, key: str) -> str:
         return f"{self.name}.{key}" if self.name else key
@@ -113,10 +143,17 @@ def is_kind(value: Any, kind: str) -> bool:
         case "true or false":
             return isinstance(value, bool)
         case "a number or an array of numbers":
-            return is_kind(value, NUMBER) or (
-                isinstance(value, list) and bool(value) and all(is_kind(part, NUMBERS) for part in value)
-            )
+            return is_kind(value, NUMBER) or is_kind(value, ARRAY)
+        case "an array of numbers":
+            return isinstance(value, list) and bool(value) and all(is_kind(part, NUMBERS) for part in value)
     return isinstance(value, str) or is_kind(value, NUMBERS)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether all numbers are finite in double precision; what is no number is."""
+    if isinstance(value, list):
+        return all(map(is_finite, value))
+    return not isinstance(value, (int, float)) or abs(value) <= sys.float_info.max
 
 
 def array_of(table: Table, key: str, value: Any) -> np.ndarray:
@@ -124,12 +161,27 @@ def array_of(table: Table, key: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value, float)
     except ValueError:
-        raise ValueError(f"[{table.name}] {key} must have rows of equal length, but it is {value!r}.") from None
+        raise ValueError(f"[{table.name}] {key} must have rows of equal length, but it is {shown(value)}.") from None
 
 
-def at_least_one(table: Table, key: str, default: int) -> int:
-    """A positive integer."""
+def count_of(table: Table, key: str, default: int, least: int = 1) -> int:
+    """An integer that counts something."""
     value = table.take(key, WHOLE, default)
-    if value < 1:
-        raise ValueError(f"[{table.name}] {key} must be at least 1, but it is {value}.")
+    if value < least:
+        raise ValueError(f"[{table.name}] {key} must be at least {least}, but it is {value}.")
+    if value > MOST:
+        raise ValueError(f"[{table.name}] {key} must be at most {MOST}, but it is {value}.")
     return value
+
+
+def seed_of(table: Table, is_open: bool = False) -> int:
+    """The seed of random numbers."""
+    value = table.take("seed", WHOLE, 0, is_open=is_open)
+    if not is_seed(value):
+        raise ValueError(f"[{table.name}] seed must be from 0 to {2**32 - 1}, but it is {value}.")
+    return value
+
+
+def is_seed(value: Any) -> bool:
+    """Whether a value is an unsigned integer of 32 bits."""
+    return is_kind(value, WHOLE) and 0 <= value < 2**32
