@@ -226,6 +226,37 @@ def test_sweep_writes_its_files_and_goes_on_where_it_was(tmp_path, capsys, monke
     assert main(["sweep", str(file), "--out", str(out)]) == 0
 
 
+def test_files_say_what_is_held_fixed(tmp_path):
+    """Defaults included, in the words of the study file."""
+    (tmp_path / "study.toml").write_text("""
+        [axes]
+        omega = [1.0, 2.0]
+        [battery]
+        n_spins = 2
+        couplings = [[0, 1], [1, 0]]
+        [disorder]
+        strength = 0.1
+        seed = 4000000000
+        [protocol]
+        levels = [1, -1]
+        duration = 0.5
+        [solver]
+        kind = "spectral"
+        tol = 1e-2
+        [output]
+        netcdf = true
+    """)
+    assert main(["sweep", str(tmp_path / "study.toml"), "--out", str(tmp_path)]) == 0
+    numbers = {"n_spins": 2, "g": 1.0, "field": 1.0, "anisotropy": 0.0, "strength": 0.1, "field_strength": 0.0, "duration": 0.5}
+    words = {"couplings": "[[0.0, 1.0], [1.0, 0.0]]", "seed": "4000000000", "levels": "[1.0, -1.0]", "kac": "false", "axis": "x"}
+    words |= {"solver": "Spectral(tol=0.01)", "initial_state": "ground", "quantities": '["max_power"]', "distribution": "normal"}
+    store = xarray.open_zarr(tmp_path / "sweep.zarr", consolidated=False)
+    with xarray.open_dataset(tmp_path / "sweep.nc") as netcdf, store as stored:
+        for data in (netcdf, stored):
+            assert (numbers | words).items() <= data.attrs.items()
+            assert not {"omega", "horizon"} & data.attrs.keys()
+
+
 def test_plan_tells_points_memory_and_time(tmp_path, capsys):
     file = tmp_path / "study.toml"
     file.write_text(FILE)
