@@ -181,6 +181,35 @@ def test_refusals(tables, words):
     assert "\n" not in str(caught.value)
 
 
+def draws_a_negative_number(seed, n, disorder):
+    """Whether the battery of a seed is refused where its numbers are seen."""
+    key, (name, strength) = jax.random.key(seed), *disorder.items()
+    couplings, field = jb.power_law(n, 1.0, 1.0), 1.0
+    if name == "strength":
+        couplings = jb.disordered(jax.random.fold_in(key, 0), couplings, strength)
+    else:
+        field = jb.random_field(jax.random.fold_in(key, 1), n, strength)
+    return bool(couplings.min() < 0 or np.min(field) < 0)
+
+
+@pytest.mark.parametrize(("name", "what"), [("strength", "coupling"), ("field_strength", "field")])
+def test_every_seed_is_checked_before_any_work(name, what):
+    """At the greatest strength and for every number of spins, and not only the first and the last seed."""
+    bad = [seed for seed in range(60) if draws_a_negative_number(seed, 4, {name: 0.5})]
+    good = [seed for seed in range(60) if not any(draws_a_negative_number(seed, n, {name: 0.5}) for n in (2, 4))]
+    assert bad
+    axes = {"n_spins": [2, 4], name: [0.5, 0.1], "seed": good}
+    assert study(axes=axes).axes["seed"].tolist() == good
+    axes |= {"seed": [good[0], bad[0], good[1]]}
+    words = f'\\[axes\\] seed {bad[0]} draws a negative {what} at n_spins = [24], .* initial_state = "down"'
+    with pytest.raises(ValueError, match=words):
+        study(axes=axes)
+    with pytest.raises(ValueError, match=words.replace("axes", "disorder")):
+        study(axes={"n_spins": [2, 4]}, disorder={"seed": bad[0], name: 0.5})
+    assert study(axes=axes, battery={"initial_state": "down"}).axes["seed"].tolist() == axes["seed"]
+    assert study(axes=axes | {name: [0.1, 0.01]}).axes["seed"].tolist() == axes["seed"]
+
+
 FILE = """
 [axes]
 n_spins = [2, 3]

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxbatt.study.draws import check_draws
 from jaxbatt.study.grids import AXES, NAMES, axes_of
 from jaxbatt.study.models import BatteryChoice, solver_of
 from jaxbatt.study.points import GRADIENTS, QUANTITIES, Point
@@ -60,7 +61,8 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepStudy:
 
     Raises:
         ValueError: no valid TOML; an unknown table or key; a value of a wrong type; an axis that is given twice or does nothing:
-            each with what is allowed. And whatever the constructors refuse at the ends of the axes.
+            each with what is allowed. A seed for which all spins down need not be the ground state. And whatever the constructors
+            refuse at the ends of the axes.
         OSError: the file cannot be read.
     """
     return parse_sweep(read_toml(path))
@@ -85,6 +87,7 @@ def parse_sweep(content: dict[str, Any]) -> SweepStudy:
     for table in (run, output, plot, top):
         table.end()
     _check_effect(point, axes)
+    check_draws(point, axes)
     _check_ends(point, axes)
     return SweepStudy(point, axes, size, formats, drawing)
 
