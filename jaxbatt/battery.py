@@ -23,13 +23,15 @@ class SpinBattery(eqx.Module):
         field: B, a scalar or (N,) with one value for each spin.
         couplings: (N, N) symmetric matrix g_ij with zero diagonal, see ``nearest_neighbor`` and ``power_law``.
         anisotropy: alpha, meaning (jx, jy, jz) = (alpha, alpha, 1); or the triple (jx, jy, jz).
-        initial_state: "down" (default), "up", or a normalized array (2**N,).
+        initial_state: "down" (default), "up", or a normalized array (2**N,). By default it is checked that all spins down is the
+            ground state, but for numbers that JAX is tracing (under ``jit``, ``vmap``, ``grad``, ``sweep``): those are not
+            looked at, and the state is "down".
         field_while_charging: keep the field B on while charging.
         interactions_while_charging: keep the interactions on while charging.
 
     Raises:
         ValueError: couplings that are not square, symmetric, finite, zero on the diagonal; a field or anisotropy of
-            another shape or not finite; a state that is not normalized; and, without an explicit ``initial_state``,
+            another shape or not finite; a state that is not normalized; and, without an explicit ``initial_state``, known
             parameters for which all spins down is not the ground state (negative couplings or field, |alpha| > 1).
 
     Source: Le et al., PRA 97, 022106 (2018), Eqs. 1 to 3.

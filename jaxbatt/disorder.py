@@ -27,7 +27,8 @@ def disordered(
 
     It is a pure function of the key: ``jax.vmap`` over ``jax.random.split(key, M)`` gives M samples. Couplings that vanish
     stay zero. Beyond a strength of 1 ("uniform"), and rarely at any ("normal"), couplings change sign: ``SpinBattery`` then
-    asks for an explicit ``initial_state``.
+    asks for an explicit ``initial_state``. Under ``jit``, ``vmap``, ``grad`` or ``sweep`` it cannot see them and starts with
+    all spins down, unchecked; say ``initial_state="down"`` there.
 
     Args:
         key: of ``jax.random.key``.

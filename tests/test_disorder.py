@@ -148,3 +148,20 @@ def test_refusals(call, words):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as refusal:
         call()
     assert words in str(refusal.value)
+
+
+def test_traced_couplings_start_with_all_spins_down_unchecked():
+    """As the docstrings say: what is refused where it is seen is started in "down" where it is traced."""
+
+    def work(seed, start):
+        couplings = jb.disordered(jax.random.key(seed), jb.power_law(2, 1.0, 1.0), 2.0)
+        battery = jb.SpinBattery(1.0, couplings, initial_state=start)
+        return jb.charge(battery, jb.ConstantField(2.0), [0.0, 0.3]).work[1]
+
+    seeds = np.arange(8)
+    negative = [seed for seed in seeds if jb.disordered(jax.random.key(seed), jb.power_law(2, 1.0, 1.0), 2.0).min() < 0]
+    assert negative
+    with pytest.raises(ValueError, match="`couplings` has the negative entry"):
+        work(negative[0], None)
+    unchecked, chosen = (jax.vmap(lambda seed, start=start: work(seed, start))(seeds) for start in (None, "down"))
+    assert np.array_equal(unchecked, chosen)

@@ -1,6 +1,7 @@
 """Drawings of datasets: what is drawn is what is in the dataset."""
 
 import numpy as np
+import pytest
 import xarray
 
 import jaxbatt as jb
@@ -30,3 +31,41 @@ def test_a_heat_map_puts_every_value_in_its_cell():
     mesh = jb.plots.heat_map(dataset(), "power", "n", "alpha").collections[0]
     expected = np.ma.masked_invalid(POWER[::-1][:, np.argsort(SIZES)])
     np.testing.assert_array_equal(mesh.get_array().filled(-1.0), expected.filled(-1.0))
+
+
+def growing(hue):
+    """Local exponents and a fit of n^1.5 and of n^2 with a kink."""
+    sizes = np.array([8, 2, 4, 6])
+    power = np.stack([sizes**1.5, np.where(sizes < 6, 1.0, 2.0) * sizes**2.0])
+    data = xarray.Dataset({"power": (("alpha", "n"), power)}, coords={"alpha": [0.5, -0.5], "n": sizes})
+    return jb.scaling(data if hue else data.isel(alpha=1), x="n", y="power", window=2)
+
+
+@pytest.mark.parametrize("hue", [None, "alpha"])
+def test_exponents_with_their_windows_and_the_fit(hue):
+    scaling = growing(hue)
+    ax = jb.plots.exponent(scaling, hue=hue)
+    rows = [scaling] if hue is None else [scaling.isel(alpha=k) for k in range(2)]
+    assert len(ax.containers) == len(rows)
+    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+    for row, container, fit in zip(rows, ax.containers, dashed, strict=True):
+        points, _, (bars,) = container.lines
+        centers = np.sqrt([2 * 4, 4 * 6, 6 * 8])
+        np.testing.assert_allclose(points.get_xdata(), centers)
+        np.testing.assert_array_equal(points.get_ydata(), row["local_exponent"])
+        assert points.get_linestyle() == "None"
+        # Each bar reaches from the first to the last number of spins of its window.
+        spans = [segment[:, 0] for segment in bars.get_segments()]
+        np.testing.assert_allclose(spans, [[2, 4], [4, 6], [6, 8]])
+        np.testing.assert_array_equal(fit.get_ydata(), [float(row["exponent"])] * 2)
+        assert fit.get_color() == points.get_color()
+    kinked = ax.containers[-1].lines[0].get_ydata(orig=False)
+    np.testing.assert_allclose(kinked, [2, 2 + np.log(2) / np.log(1.5), 2])
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    if hue is None:
+        fit = f"one fit: ${float(scaling['exponent']):.3f} \\pm {float(scaling['exponent_stderr']):.3f}$"
+        assert texts == [fit]
+    else:
+        np.testing.assert_allclose(dashed[0].get_ydata(), 1.5)
+        assert len(texts) == 2
+    assert ax.get_ylabel() == r"Local exponent $d\ln P\,/\,d\ln N$"

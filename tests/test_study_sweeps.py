@@ -294,6 +294,35 @@ def test_axes_that_do_something(tables):
     assert list(study(**tables).axes) == list(tables["axes"])
 
 
+def draws_a_negative_number(seed, n, disorder):
+    """Whether the battery of a seed is refused where its numbers are seen."""
+    key, (name, strength) = jax.random.key(seed), *disorder.items()
+    couplings, field = jb.power_law(n, 1.0, 1.0), 1.0
+    if name == "strength":
+        couplings = jb.disordered(jax.random.fold_in(key, 0), couplings, strength)
+    else:
+        field = jb.random_field(jax.random.fold_in(key, 1), n, strength)
+    return bool(couplings.min() < 0 or np.min(field) < 0)
+
+
+@pytest.mark.parametrize(("name", "what"), [("strength", "coupling"), ("field_strength", "field")])
+def test_every_seed_is_checked_before_any_work(name, what):
+    """At the greatest strength and for every number of spins, and not only the first and the last seed."""
+    bad = [seed for seed in range(60) if draws_a_negative_number(seed, 4, {name: 0.5})]
+    good = [seed for seed in range(60) if not any(draws_a_negative_number(seed, n, {name: 0.5}) for n in (2, 4))]
+    assert bad
+    axes = {"n_spins": [2, 4], name: [0.5, 0.1], "seed": good}
+    assert study(axes=axes).axes["seed"].tolist() == good
+    axes |= {"seed": [good[0], bad[0], good[1]]}
+    words = f'\\[axes\\] seed {bad[0]} draws a negative {what} at n_spins = [24], .* initial_state = "down"'
+    with pytest.raises(ValueError, match=words):
+        study(axes=axes)
+    with pytest.raises(ValueError, match=words.replace("axes", "disorder")):
+        study(axes={"n_spins": [2, 4]}, disorder={"seed": bad[0], name: 0.5})
+    assert study(axes=axes, battery={"initial_state": "down"}).axes["seed"].tolist() == axes["seed"]
+    assert study(axes=axes | {name: [0.1, 0.01]}).axes["seed"].tolist() == axes["seed"]
+
+
 FILE = """
 [axes]
 n_spins = [2, 3]
@@ -337,6 +366,37 @@ def test_sweep_writes_its_files_and_goes_on_where_it_was(tmp_path, capsys, monke
 
     monkeypatch.setattr("jaxbatt.sweeps.programs.Program.run", computed)
     assert main(["sweep", str(file), "--out", str(out)]) == 0
+
+
+def test_files_say_what_is_held_fixed(tmp_path):
+    """Defaults included, in the words of the study file."""
+    (tmp_path / "study.toml").write_text("""
+        [axes]
+        omega = [1.0, 2.0]
+        [battery]
+        n_spins = 2
+        couplings = [[0, 1], [1, 0]]
+        [disorder]
+        strength = 0.1
+        seed = 4000000000
+        [protocol]
+        levels = [1, -1]
+        duration = 0.5
+        [solver]
+        kind = "spectral"
+        tol = 1e-2
+        [output]
+        netcdf = true
+    """)
+    assert main(["sweep", str(tmp_path / "study.toml"), "--out", str(tmp_path)]) == 0
+    numbers = {"n_spins": 2, "g": 1.0, "field": 1.0, "anisotropy": 0.0, "strength": 0.1, "field_strength": 0.0, "duration": 0.5}
+    words = {"couplings": "[[0.0, 1.0], [1.0, 0.0]]", "seed": "4000000000", "levels": "[1.0, -1.0]", "kac": "false", "axis": "x"}
+    words |= {"solver": "Spectral(tol=0.01)", "initial_state": "ground", "quantities": '["max_power"]', "distribution": "normal"}
+    store = xarray.open_zarr(tmp_path / "sweep.zarr", consolidated=False)
+    with xarray.open_dataset(tmp_path / "sweep.nc") as netcdf, store as stored:
+        for data in (netcdf, stored):
+            assert (numbers | words).items() <= data.attrs.items()
+            assert not {"omega", "horizon"} & data.attrs.keys()
 
 
 def test_plan_tells_points_memory_and_time(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import concurrent.futures as futures
 import errno
+import functools
 import multiprocessing
 import random
 import signal
@@ -10,12 +11,14 @@ import sys
 import textwrap
 import time
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
 import zarr
+from jax.experimental import io_callback
 
 import jaxbatt as jb
 from jaxbatt.cli import main
@@ -226,6 +229,35 @@ def test_the_store_of_another_study_is_refused(tmp_path, fn, axes, options, word
     with pytest.raises(ValueError, match=f"is the store of another study: .*{words}"):
         jb.sweep(fn, axes, store=path, **options)
     assert finished(path) == zarr.open_group(path)["jaxbatt_progress/finished"].size
+
+
+@pytest.mark.parametrize("callback", [functools.partial(jax.pure_callback, vmap_method="sequential"), io_callback])
+def test_a_store_of_what_python_computes_is_refused(tmp_path, callback):
+    """Its digest would be that of a function with another constant."""
+
+    def twice(x):
+        return 2 * x
+
+    def fn(x):
+        return jax.lax.map(lambda y: callback(twice, jax.ShapeDtypeStruct((), y.dtype), y), x * jnp.arange(1.0, 3.0))
+
+    axes = {"x": [0.5, 1.5]}
+    with pytest.raises(ValueError, match="`store` cannot see what 'twice', a Python function in a callback, computes"):
+        jb.sweep(fn, axes, store=tmp_path / "study.zarr")
+    assert not list(tmp_path.iterdir())
+    assert jb.sweep(fn, axes)["value"].to_numpy().tolist() == [[1.0, 2.0], [3.0, 6.0]]
+
+
+def test_a_store_takes_callbacks_that_compute_nothing(tmp_path, capfd):
+    """Prints, and equinox's checks, which the integrator of mean-field theory makes."""
+
+    def fn(x):
+        jax.debug.print("printed")
+        return equinox.error_if(x, x > 3, "planted")
+
+    axes = {"x": [1.0, 2.0]}
+    assert_same_bits(jb.sweep(fn, axes, store=tmp_path / "study.zarr"), jb.sweep(fn, axes))
+    assert "printed" in capfd.readouterr().out
 
 
 def test_what_is_no_store_is_refused(tmp_path):

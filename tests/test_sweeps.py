@@ -188,6 +188,29 @@ def test_attributes_say_what_it_was_computed_with(maxima):
     assert jb.sweep(lambda x, y: y + 0 * x, WAVES).attrs["study"] == jb.sweep(lambda y, x: y + 0 * x, WAVES).attrs["study"]
 
 
+def test_attributes_say_what_is_held_fixed(tmp_path):
+    attrs = {"omega": 4.0, "seed": 7, "law": "power law"}
+    data = jb.sweep(lambda x: x * 2.0, {"x": [1.0]}, attrs=attrs, store=tmp_path / "study.zarr")
+    assert attrs.items() <= data.attrs.items()
+    data.to_netcdf(tmp_path / "study.nc")
+    store = xarray.open_zarr(tmp_path / "study.zarr", consolidated=False)
+    with xarray.open_dataset(tmp_path / "study.nc") as netcdf, store as stored:
+        assert attrs.items() <= netcdf.attrs.items()
+        assert attrs.items() <= stored.attrs.items()
+
+
+@pytest.mark.parametrize("value", [True, None, [1.0], 2**31, np.nan, np.int64(3)])
+def test_attributes_that_a_file_cannot_hold(value):
+    with pytest.raises(ValueError, match="`attrs` must be strings, finite numbers and integers below 2\\^31, but 'omega' is"):
+        jb.sweep(lambda x: x, {"x": [1.0]}, attrs={"omega": value})
+
+
+@pytest.mark.parametrize("name", ["jax", "study", "invalid_points", "jaxbatt_study"])
+def test_attributes_that_are_taken(name):
+    with pytest.raises(ValueError, match=f"`attrs` names '{name}', which the sweep itself gives"):
+        jb.sweep(lambda x: x, {"x": [1.0]}, attrs={name: "mine"})
+
+
 def test_units_of_variables_axes_and_coordinates():
     data = jb.sweep(
         lambda x: {"speed": x, "row": x * jnp.ones(2), "time": x},

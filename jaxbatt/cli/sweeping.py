@@ -48,6 +48,7 @@ def sweep(
             dims=point.dims,
             coords=point.coords,
             units=point.units,
+            attrs=point.attrs,
         )
     for warning in caught:
         print(f"jaxbatt: warning: {warning.message}", file=sys.stderr)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -87,6 +88,18 @@ class Point:
         }
 
     @property
+    def attrs(self) -> dict[str, str | float]:
+        """All that is no axis, defaults included, as attributes of a dataset."""
+        battery, values = self.battery, dict(self.fixed)
+        if "solver" in values:
+            values["solver"] = str(solver_named(values["solver"], self.tol) or "auto")
+        values |= {"kac": battery.kac, "initial_state": battery.start}
+        values |= {"field_while_charging": battery.kept, "interactions_while_charging": battery.interacting}
+        values |= {"distribution": self.distribution, "axis": self.direction, "levels": self.levels, "duration": self.duration}
+        values |= {"quantities": self.quantities, "gradients": self.gradients, "points": self.points}
+        return {name: _attribute(value) for name, value in values.items() if value is not None}
+
+    @property
     def numbers(self) -> tuple[str, ...]:
         """Names of what can be drawn over the grid: maxima, where they are, and their gradients."""
         other = {"max_power": "max_power_work", "max_work": "max_work_power"}
@@ -94,6 +107,10 @@ class Point:
         places = [name for quantity in maxima for name in (quantity, f"{quantity}_time", other[quantity])]
         slopes = [_gradient(quantity, name) for quantity in maxima for name in self.gradients]
         return (*places, *slopes, *(("bandwidth", "deviation") if "charger" in self.quantities else ()))
+
+    def is_disordered(self, axes: Collection[str]) -> bool:
+        """Whether anything is drawn."""
+        return any(name in axes or self.fixed[name] for name in ("strength", "field_strength"))
 
     def problem(self, values: Mapping[str, Any]) -> tuple[jb.SpinBattery, Protocol, Solver | None]:
         """Battery, field and solver, with all values given."""
@@ -142,6 +159,13 @@ class Point:
 
 def _gradient(quantity: str, name: str) -> str:
     return f"{quantity}_d_{name}"
+
+
+def _attribute(value: Any) -> str | float:
+    """A string or a number as it is, JSON for anything else: truth values, lists, and integers beyond 32 bits."""
+    plain = np.asarray(value).tolist()
+    is_short = isinstance(plain, int) and not isinstance(plain, bool) and abs(plain) < 2**31
+    return plain if is_short or isinstance(plain, (str, float)) else json.dumps(plain)
 
 
 def _is_zero(strength: Any) -> bool:

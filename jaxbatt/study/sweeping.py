@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import jaxbatt as jb
+from jaxbatt.study.draws import check_draws
 from jaxbatt.study.effects import check_effect
 from jaxbatt.study.grids import AXES, NAMES, axes_of
 from jaxbatt.study.models import BatteryChoice, solver_of
@@ -59,8 +60,8 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepStudy:
 
     Raises:
         ValueError: a file that cannot be read or is no valid TOML; an unknown table or key; a value of a wrong type; an axis
-            that is given twice or does nothing: each with what is allowed. And whatever the constructors refuse at the ends of
-            the axes.
+            that is given twice or does nothing: each with what is allowed. A seed for which all spins down need not be the
+            ground state. And whatever the constructors refuse at the ends of the axes.
     """
     return parse_sweep(read_toml(path))
 
@@ -86,6 +87,7 @@ def parse_sweep(content: dict[str, Any]) -> SweepStudy:
     for table in (run, output, plot):
         table.end()
     check_effect(point, axes, random, measured)
+    check_draws(point, axes)
     _check_ends(point, axes)
     return SweepStudy(point, axes, size, formats, drawing)
 

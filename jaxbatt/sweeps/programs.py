@@ -13,11 +13,12 @@ import os
 import pickle
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import cloudpickle
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 
@@ -62,6 +63,13 @@ class Program:
     def methods(self) -> list[str]:
         """Solvers of the records."""
         return methods(self.record)
+
+    @property
+    def callbacks(self) -> list[str]:
+        """Names of the Python functions that compute a part of the result, of which the digest knows nothing."""
+        found = _callbacks(self._traced.jaxpr.jaxpr)
+        # Those of equinox's error_if, which diffrax calls, only raise.
+        return [str(getattr(f, "__name__", f)) for f in found if getattr(f, "__module__", "") != "equinox._errors"]
 
     @functools.cached_property
     def digest(self) -> str:
@@ -192,6 +200,15 @@ def compute(job: Job) -> dict[str, np.ndarray]:
 @functools.lru_cache(maxsize=4)
 def _unpacked(function: bytes, wide: bool) -> Programs:
     return Programs(*cloudpickle.loads(function))
+
+
+def _callbacks(jaxpr: Any) -> Iterator[Any]:
+    """The functions of all callbacks in an expression of JAX that return something."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("pure_callback", "io_callback"):
+            yield equation.params["callback"].callback_func
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from _callbacks(inner)
 
 
 def _anonymous(text: str) -> str:

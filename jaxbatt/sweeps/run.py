@@ -40,6 +40,7 @@ def sweep(
     dims: Mapping[str, Sequence[str]] | None = None,
     coords: Mapping[str, ArrayLike] | None = None,
     units: Mapping[str, str] | None = None,
+    attrs: Mapping[str, str | float] | None = None,
 ) -> xarray.Dataset:
     """Evaluates a function on the product of all axes: compiled, in chunks, with names and units.
 
@@ -60,6 +61,8 @@ def sweep(
             "work_0", "work_1", ...
         coords: values along those dimensions: {"time": times}.
         units: units of variables, axes and coordinates; those of jaxbatt's own records are known.
+        attrs: attributes of the dataset, numbers or strings: what the function holds fixed, {"omega": 4.0, "seed": 7}. They do
+            not tell studies apart, for the function does.
 
     Returns:
         A dataset with a variable over the grid for each array that ``fn`` returns: a field of a field is called
@@ -67,7 +70,8 @@ def sweep(
         or a maximum that is not certain. The attributes say what it was computed with.
 
     Raises:
-        ValueError: axes that do not fit the function; a function that refuses its values; a store of another study.
+        ValueError: axes that do not fit the function; a function that refuses its values; attributes that a file cannot hold;
+            a store of another study, or of a function that calls Python (``jax.pure_callback``, ``io_callback``).
         OSError: the store cannot be written; chunks before are kept.
 
     Warns:
@@ -83,6 +87,7 @@ def sweep(
     programs = Programs(fn, grid.traced())
     variables = variables_of(grid, programs, dims or {}, units or {})
     layout = Layout.of(grid, variables, coords or {}, units or {})
+    known = _checked(attrs or {}, _provenance(grid, programs))
     sink = _sink(store, layout, grid.block_shape(points_of(batch_size, grid)), programs)
     workers = Workers(executor, programs, fn, grid)
     blocks = grid.blocks(sink.block)
@@ -97,7 +102,7 @@ def sweep(
                 done += points[number]
                 report("sweep", done, grid.size)
     data = sink.dataset()
-    notes = _provenance(grid, programs) | _invalid(grid, data)
+    notes = known | _invalid(grid, data)
     sink.annotate(notes)
     return data.assign_attrs(notes)
 
@@ -105,6 +110,12 @@ def sweep(
 def _sink(store: str | os.PathLike[str] | None, layout: Layout, block: tuple[int, ...], programs: Programs) -> Sink:
     if store is None:
         return Memory(layout, block)
+    for static in layout.grid.statics():
+        for name in programs.of(static).callbacks:
+            raise ValueError(
+                f"`store` cannot see what {name!r}, a Python function in a callback, computes, and would go on with the results "
+                "of another one; write it in JAX, or leave out `store`."
+            )
     described = {f"variable {name}": str(variable) for name, variable in layout.variables.items()}
     described |= {f"coordinate {name}": _described(values) for name, values in layout.coords.items()}
     return Store(store, layout, block, _study(layout.grid, programs) | described | _versions())
@@ -134,6 +145,19 @@ def _provenance(grid: Grid, programs: Programs) -> dict[str, Any]:
     solvers = sorted({method for static in grid.statics() for method in programs.of(static).methods})
     study = hashlib.sha256(str(_study(grid, programs)).encode()).hexdigest()[:16]
     return _versions() | {"python": platform.python_version(), "solvers": ", ".join(solvers), "study": study}
+
+
+def _checked(attrs: Mapping[str, str | float], provenance: dict[str, Any]) -> dict[str, Any]:
+    """All attributes that are known before any work, each a string or a number of the kinds that NetCDF and Zarr have."""
+    for name, value in attrs.items():
+        if name in provenance or name.startswith(("jaxbatt", "invalid")):
+            raise ValueError(f"`attrs` names {name!r}, which the sweep itself gives; name it differently.")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+        if not isinstance(value, str) and (not is_number or (isinstance(value, int) and abs(value) >= 2**31)):
+            raise ValueError(
+                f"`attrs` must be strings, finite numbers and integers below 2^31, but {name!r} is {value!r}; make it a string."
+            )
+    return {**attrs, **provenance}
 
 
 def _invalid(grid: Grid, data: xarray.Dataset) -> dict[str, Any]:
