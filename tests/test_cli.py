@@ -214,13 +214,14 @@ def test_python_m_jaxbatt():
 
 
 def test_compiled_programs_are_kept(tmp_path):
-    """In the folder of the user's caches, and found again: a second process compiles nothing that it would keep."""
+    """In the folder of the user's caches, and found again: what takes long is compiled for once."""
 
     def kept():
         command = [sys.executable, "-m", "jaxbatt", "charge", "--n", "2"]
         environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
         done = subprocess.run(command, env=environment | {"XDG_CACHE_HOME": str(tmp_path)}, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
-        return sorted(path.name for path in (tmp_path / "jaxbatt").rglob("*-cache"))
+        names = (path.name for path in (tmp_path / "jaxbatt").rglob("*-cache"))
+        return sorted(name for name in names if name.startswith(("jit__charge", "jit__peak")))
 
     assert kept() == kept() != []

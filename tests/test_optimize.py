@@ -306,7 +306,7 @@ def test_power_is_never_below_the_constant_and_the_switching_field():
     battery = jb.SpinBattery(1.0, jb.power_law(4, 6.0, 0.0))
     best = jb.optimize(battery, jb.PiecewiseField(jnp.zeros(8), 1.0), bounds=(-4.0, 4.0), starts=4, steps=30)
     constant = jb.max_power(battery, jb.ConstantField(4.0))
-    switching = sign_power(battery, float(constant.time) * np.geomspace(0.25, 4, 8), 8, 4.0)
+    switching = sign_power(battery, float(constant.time) * np.geomspace(0.25, 64, 15), 8, 4.0)
     assert switching > 1.2 * constant.power
     assert best.power >= switching * 1.1
     np.testing.assert_allclose(best.history[0, 1], switching, rtol=1e-8)

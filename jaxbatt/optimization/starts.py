@@ -16,7 +16,7 @@ from jaxbatt.optimization.setup import pairs_of
 from jaxbatt.optimization.space import Point, Space
 from jaxbatt.protocols import PiecewiseField, Protocol
 
-_SIGN_TIMES = (1 / 4, 64.0, 16)
+_SIGN_TIMES = (1 / 4, 64.0, 15)
 """Durations that the sign-switching field is tried with, relative to the scale: from, to, and how many."""
 _DRAWS = 64
 """Random points of which the best is a start; drawing them all costs about as much as a tenth of a short climb."""
@@ -97,7 +97,7 @@ def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point:
         point = space.point(feedback(time), time, couplings)
         return point, task.judge(point).score
 
-    together = max(d for d in (1, 2, 4, 8, 16) if d <= min(chunk, len(times)))
+    together = max(d for d in (1, 3, 5, 15) if d <= min(chunk, len(times)))
     points, scores = jax.jit(lambda t: jax.lax.map(candidate, t, batch_size=together))(times)
     best = int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
     return jax.tree.map(lambda x: x[best], points)
