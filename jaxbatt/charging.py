@@ -19,7 +19,7 @@ from jaxbatt.results import ChargingCurve, Info, Peak
 from jaxbatt.slopes import differentiable_maximum
 from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, check_is_solver, guarded, is_uniform
 
-_SPECTRAL_ALWAYS = 8
+_SPECTRAL_ALWAYS = 4
 _SPECTRAL_LONG = 12
 _LONG_PHASE = 5000.0
 
@@ -107,7 +107,7 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
 def default_solver(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> Solver:
     """The solver that ``solver=None`` stands for.
 
-    Uniform all-to-all batteries from 9 spins on: ``Collective``. Up to 8 spins, or up to 12 and so long a time that
+    Uniform all-to-all batteries from 5 spins on: ``Collective``. Up to 4 spins, or up to 12 and so long a time that
     stepping would take thousands of Hamiltonian applications: ``Spectral``. Else ``StateVector``. Numbers that JAX is
     tracing count as neither uniform nor long.
     """

@@ -28,6 +28,9 @@ _CANDIDATES = 4
 _STEPS = 24
 """Steps to a zero of the slope, from an interval in which it is nearly straight."""
 MAX_WINDOWS = 16384
+_ONSET = 3.4
+"""First window of a search for power, in units of (C / W''(0))^(1/2): most searches end within it. For W = C sin^2(w t), whose
+power is greatest at C / P = 1.38 / w, it is 2.4 / w; interactions make both C and the end of the search larger."""
 
 
 class Found(NamedTuple):
@@ -59,6 +62,10 @@ def find_maximum(
     limits = evolution.limits()
     length = 2 * WINDOW_PHASE / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
     horizon = jnp.minimum(horizon, evolution.edges[-1])
+    first_length = length
+    if objective == "power":
+        likely = _ONSET * jnp.sqrt(limits.work / jnp.where(limits.onset > 0, limits.onset, 1))
+        first_length = jnp.where((limits.onset > 0) & (limits.work > 0), jnp.minimum(likely, length), length)
 
     def end_of_search(best: Found) -> Scalar:
         if objective == "work" or first:
@@ -69,7 +76,8 @@ def find_maximum(
     def window(search: _Search) -> _Search:
         start = search.carry.time
         edge = evolution.edges[jnp.searchsorted(evolution.edges, start, side="right").clip(max=len(evolution.edges) - 1)]
-        stop = jnp.minimum(jnp.minimum(start + length, edge), end_of_search(search.best))
+        reach = jnp.where(search.windows == 0, first_length, length)
+        stop = jnp.minimum(jnp.minimum(start + reach, edge), end_of_search(search.best))
         nodes = start + (stop - start) * (1 - jnp.cos(jnp.pi / WINDOW_DEGREE * jnp.arange(WINDOW_DEGREE + 1))) / 2
         carry, work = evolution.window(search.carry, nodes.at[-1].set(stop))
         series = _Series(_cosine_coefficients(work), start, stop - start)

@@ -4,6 +4,7 @@ The work is a function of the states at the output times. Their cotangents are c
 itself, which is undone by unitarity, segment after segment. On a segment [t', t] both are known at t; with the state at the
 middle as anchor, the derivative of all that the state went through is that of a Chebyshev series at times of either sign:
 the cotangents of the outputs at theirs, that of t at its end, and that of t', with the opposite sign, at its beginning.
+Where the segment is short and without outputs, as most pieces of a finely cut field are, an integral over time costs less.
 The first segment has the initial state as its anchor, and remains in real arithmetic where that is real.
 """
 
@@ -16,9 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
+from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
 from jaxbatt.propagators import States
-from jaxbatt.propagators.adjoint import gather_back, pull_states
+from jaxbatt.propagators.adjoint import SHORT, gather_back, pull_short, pull_states
 from jaxbatt.propagators.chebyshev import largest_of_batch, longest, series
 from jaxbatt.solvers._base import Record
 from jaxbatt.solvers._system import System, two_rows
@@ -147,14 +149,43 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     """From ``at`` back to the beginning of its piece, of the longest series, or of one set of outputs."""
     level = _level(sweep, at.piece)
     operator = sweep.system.generator(level)
-    center, radius = sweep.system.stretch(level).bounds
+    bounds = sweep.system.stretch(level).bounds
     piece_start = jnp.where(at.piece == 0, 0, sweep.edges[at.piece - 1])
     first = jnp.maximum(at.outputs - width, in_first)
     previous = jnp.where(first > in_first, sweep.times[first - 1], 0)
-    begin = jnp.maximum(jnp.maximum(piece_start, stop), jnp.maximum(at.time - longest(radius), previous))
-    half = ((at.time - begin) / 2).astype(radius.dtype)
+    begin = jnp.maximum(jnp.maximum(piece_start, stop), jnp.maximum(at.time - longest(bounds.radius), previous))
     outputs = _outputs(sweep, first, at.outputs, begin, width)
+    length = (at.time - begin).astype(bounds.radius.dtype)
 
+    # Most pieces of a finely cut field are short and hold no output; a batch goes one way together.
+    is_long = largest_of_batch(((bounds.radius * length > SHORT) | outputs.mine.any()).astype(int))
+    before, carried, pulled, derivatives = jax.lax.cond(
+        is_long == 1,
+        lambda: _with_outputs(sweep, at, operator, bounds, begin, outputs),
+        lambda: (*_without_outputs(sweep, at, operator, bounds, length), at.derivatives),
+    )
+    derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
+    leaves = (begin <= piece_start) & (at.piece > 0)
+    if len(sweep.levels) > 1:
+        ends = jnp.where(at.entered, _rate(operator, at.rows, at.cotangent), 0)
+        starts = jnp.where(leaves, _rate(operator, before, carried), 0)
+        edges = derivatives.edges.at[at.piece].add(ends).at[at.piece - 1].add(-starts)
+        derivatives = derivatives._replace(edges=edges)
+    return _Point(begin, at.piece - leaves, leaves, before, carried, at.outputs - outputs.mine.sum(), derivatives)
+
+
+def _without_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, length: Scalar) -> tuple[Rows, Rows, Any]:
+    """State and cotangent at the beginning of a short segment, and the derivative with respect to its operator."""
+    pulled, before, carried = pull_short(operator, *bounds, at.rows, at.cotangent, length, sweep.rate)
+    return before, carried, pulled
+
+
+def _with_outputs(
+    sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin: Scalar, outputs: _Outputs
+) -> tuple[Rows, Rows, Any, Derivatives]:
+    """The same of any segment, and what its outputs add to the derivatives."""
+    center, radius = bounds
+    half = ((at.time - begin) / 2).astype(radius.dtype)
     to_anchor = series(center, radius, -half[None], half, sweep.rate)
     anchor = to_anchor.states(operator.apply, at.rows)[0][:, 0]
     offsets = jnp.where(outputs.mine, outputs.times - begin, 0).astype(half.dtype) - half
@@ -165,16 +196,7 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     distances = series(center, radius, jnp.append(offsets + half, 2 * half), 2 * half, sweep.rate)
     carried = gather_back(operator.apply, distances, jnp.concatenate([states, at.cotangent[:, None]], axis=1))
     sources = jnp.concatenate([states, at.cotangent[:, None], -carried[:, None]], axis=1)
-    pulled, _ = pull_states(operator, terms, top, sources)
-
-    derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
-    leaves = (begin <= piece_start) & (at.piece > 0)
-    if len(sweep.levels) > 1:
-        ends = jnp.where(at.entered, _rate(operator, at.rows, at.cotangent), 0)
-        starts = jnp.where(leaves, _rate(operator, before, carried), 0)
-        edges = derivatives.edges.at[at.piece].add(ends).at[at.piece - 1].add(-starts)
-        derivatives = derivatives._replace(edges=edges)
-    return _Point(begin, at.piece - leaves, leaves, before, carried, at.outputs - outputs.mine.sum(), derivatives)
+    return before, carried, pull_states(operator, terms, top, sources)[0], derivatives
 
 
 def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: _Outputs) -> Derivatives:

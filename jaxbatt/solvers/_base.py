@@ -48,10 +48,12 @@ class Limits(NamedTuple):
     Attributes:
         bandwidth: largest angular frequency in W(t), or one for which its windows interpolate a W(t) that has no largest.
         work: no time gives more work than this.
+        onset: W''(0), or 0 where it is not known; from it a search guesses how far it has to look, nothing more.
     """
 
     bandwidth: Scalar
     work: Scalar
+    onset: Scalar | float = 0.0
 
 
 class Evolution(eqx.Module):

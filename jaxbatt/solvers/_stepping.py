@@ -111,7 +111,14 @@ class SteppedEvolution(Evolution):
         if len(self.levels) == 1:
             gain = self.system.stretch(self.levels[0]).gain.bounds()
             work = jnp.minimum(work, gain.center + gain.radius + self.start().state.base)
-        return Limits(2 * radii.max(), work)
+        return Limits(2 * radii.max(), work, self._onset())
+
+    def _onset(self) -> Scalar:
+        """W''(0) = 2 <H psi|H_0|H psi> - 2 Re <H_0 psi|H**2 psi>."""
+        energy, operator = self.system.energy(), self._stretch(jnp.zeros((), int)).operator
+        rows = two_rows(self.system.initial_rows())
+        driven = operator.apply(rows)
+        return 2 * jnp.sum(driven * energy.apply(driven) - energy.apply(rows) * operator.apply(driven))
 
     def _stretch(self, piece: Int[Array, ""]) -> Stretch:
         return self.system.stretch(self.levels[0] if len(self.levels) == 1 else self.levels[piece])
