@@ -120,8 +120,9 @@ def pull_short(
         with_even, with_odd = sources(k)
         odd = jnp.where(k == 0, 1, 2).astype(rows.dtype) * terms.scaled(operator.apply, even) - odd
         carried = carried + last[k] * even + last[k + 1] * jnp.stack([-odd[1], odd[0]])
-        slopes = (operator.slopes(with_even, even), operator.slopes(with_odd, odd))
-        return odd, 2 * terms.scaled(operator.apply, odd) - even, carried, jax.tree.map(lambda x, *new: x + sum(new), total, *slopes)
+        slopes = operator.slopes(with_even, even), operator.slopes(with_odd, odd)
+        total = jax.tree.map(lambda x, a, b: x + a + b, total, *slopes)
+        return odd, 2 * terms.scaled(operator.apply, odd) - even, carried, total
 
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.slopes, rows, rows))
     none = jnp.zeros_like(rows)
