@@ -109,15 +109,15 @@ def pull_short(
     offsets = jnp.append(jnp.asarray(-_NODES, length.dtype), -1) * length
     terms = series(center, radius, offsets, length, rate, 1.01 * SHORT)
     states, _ = terms.states(operator.apply, rows)
-    weighted = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None] * states[:, :-1]
-    # -i psi: Im <lambda|X> is Re <lambda|-i X>.
-    sources = _sources(terms._replace(coefficients=terms.coefficients[:-1]), jnp.stack([weighted[1], -weighted[0]]), 2)
+    weights = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None]
+    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:-1]), states[:, :-1], 2)
     last = terms.coefficients[-1].astype(rows.dtype)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows, Rows, Any]) -> tuple[Rows, Rows, Rows, Any]:
         k = 2 * i
         odd, even, carried, total = carry
-        with_even, with_odd = sources(k)
+        # -i psi: Im <lambda|X> is Re <lambda|-i X>.
+        with_even, with_odd = (jnp.stack([x[1], -x[0]]) for x in sources(k))
         odd = jnp.where(k == 0, 1, 2).astype(rows.dtype) * terms.scaled(operator.apply, even) - odd
         carried = carried + last[k] * even + last[k + 1] * jnp.stack([-odd[1], odd[0]])
         slopes = operator.slopes(with_even, even), operator.slopes(with_odd, odd)
