@@ -331,8 +331,9 @@ def test_default_solver():
     small = jb.SpinBattery(1.0, jb.nearest_neighbor(3, 1.0))
     method = functools.partial(lambda *a: jb.charging.default_solver(*a))
     assert isinstance(method(small, field, short[-1]), jb.Spectral)
-    assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(9, 1.0, 0.0)), field, 0.1), jb.Collective)
-    assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(9, 1.0, 1.0)), field, 0.1), jb.StateVector)
-    assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(9, 1.0, 1.0)), field, 1e6), jb.Spectral)
+    assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(4, 1.0, 0.0)), field, 0.1), jb.Spectral)
+    assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(5, 1.0, 0.0)), field, 0.1), jb.Collective)
+    assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(5, 1.0, 1.0)), field, 0.1), jb.StateVector)
+    assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(5, 1.0, 1.0)), field, 1e6), jb.Spectral)
     assert isinstance(method(jb.SpinBattery(1.0, jb.power_law(13, 1.0, 1.0)), field, 1e6), jb.StateVector)
     assert jb.charge(small, field, short).info.method == "Spectral(tol=0.001)"
