@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import jaxbatt as jb
-from jaxbatt.bench import charge, devices, fresh, timer
+from jaxbatt.bench import charge, devices, fresh, machine, timer
 from jaxbatt.bench.programs import applying
 from jaxbatt.cli import app, main
 from jaxbatt.hamiltonian import Operator, model_of
@@ -51,6 +51,16 @@ def test_file_says_machine_and_versions(results):
     assert [file.name for file in path.parent.glob(".*")] == []
 
 
+def test_a_file_is_the_old_one_or_complete(tmp_path):
+    path = tmp_path / "new" / "x.json"
+    machine.save(path, [{"n": 1}], suite="charge")
+    before = path.read_text()
+    with pytest.raises(TypeError):
+        machine.save(path, [{"n": object()}])
+    assert path.read_text() == before
+    assert machine.file_name("devices", "cpu", {"cpu": "cpu", "gpu": "NVIDIA H100"}).endswith("cores_nvidia_h100.json")
+
+
 def test_charge_gives_error_and_memory_beside_the_time(results):
     path, result, printed = results("charge")
     rows = {row["system"]: row for row in measured(result["rows"])}
@@ -66,8 +76,8 @@ def test_charge_gives_error_and_memory_beside_the_time(results):
 
 def test_apply_compares_all_choices_with_a_copy(results):
     path, result, printed = results("apply")
-    copy, *rows = measured(result["rows"])
-    assert copy["what"] == "copy"
+    copies, rows = measured(result["rows"])[:5], result["rows"][5:]
+    assert [row["state"] for row in copies if row["what"] == "copy"] == ["large", "real", "complex", "real", "complex"]
     assert {(row["state"], row["dtype"]) for row in rows} == {(s, d) for s in ("real", "complex") for d in ("float32", "float64")}
     for key in {(row["state"], row["dtype"]) for row in rows}:
         same = {row["transformed"]: row for row in rows if (row["state"], row["dtype"]) == key}

@@ -41,7 +41,7 @@ SYSTEMS = {
     "qutip sesolve": System(
         "QuTiP sesolve", "qutip", "CSR matrix, Adams, atol 1e-11, rtol 1e-9", "with_qutip.py", {"solver": "sesolve"}
     ),
-    "dynamiqs": System("dynamiqs", "dynamiqs", "sparse diagonals, Dopri8, atol = rtol = 1e-10", "with_dynamiqs.py", {}),
+    "dynamiqs": System("dynamiqs", "dynamiqs", "sparse diagonals, Dopri8, atol = rtol = 1e-11", "with_dynamiqs.py", {}),
     "tensorcircuit": System(
         "TensorCircuit-NG", "tensorcircuit", "matrix-free, one Krylov space of dimension 60", "with_tensorcircuit.py", {}
     ),

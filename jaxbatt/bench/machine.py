@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +28,20 @@ _PACKAGES = {
 """What is imported, and what it is called where it is installed from."""
 
 
-def save(path: Path, suite: str, settings: Settings, rows: list[Row], run: dict[str, Any]) -> None:
+def save(path: Path, rows: list[Row], run: Mapping[str, Any] | None = None, **about: Any) -> None:
     """Writes the rows with what they were measured on; an older file stays until the new one is complete.
 
     Args:
         path: the file.
-        suite: the name of the suite.
-        settings: how it was measured.
         rows: what was measured.
         run: what else is known of the machine: when, how busy before, the devices of JAX.
+        about: what else belongs into the file, such as the suite and its settings.
     """
-    content = {
-        "suite": suite,
-        "machine": describe() | run,
-        "versions": {"jaxbatt": jb.__version__}
-        | {name: importlib.metadata.version(p) for name, p in _PACKAGES.items() if installed(name)},
-        "settings": dataclasses.asdict(settings),
-        "rows": rows,
-    }
+    versions = {name: importlib.metadata.version(package) for name, package in _PACKAGES.items() if installed(name)}
+    machine, versions = describe() | dict(run or {}), {"jaxbatt": jb.__version__} | versions
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
+    content = {**about, "machine": machine, "versions": versions, "rows": rows}
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     partial.replace(path)
 

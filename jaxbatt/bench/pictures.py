@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,5 +73,9 @@ def _drawn(ax: Axes, points: Iterable[tuple[str, int, float]], name: str, units:
     data[name].attrs["units"] = rf"\mathrm{{{units}}}".replace(" ", "~") if units else ""
     plots.lines(data, name, "n_spins", hue="system", ax=ax)
     box = ax.get_legend()
-    if box is not None and not legend:
+    if box is not None:
         box.remove()
+        if legend:  # above, where no line is
+            with matplotlib.rc_context(plots.STYLE):
+                handles = [handle for handle in box.legend_handles if handle is not None]
+                ax.legend(handles, systems, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -46,11 +47,11 @@ def run(suite: str, settings: Settings, out: Path, report: Report = lambda row: 
         raise ValueError(f"JAX finds no {used.upper()} here; leave --device out, or install jaxbatt[cuda] on a machine with one.")
     path = out / file_name(suite, used, found)
     rows: list[Row] = []
-    began = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "load_average_before": os.getloadavg()[0]}
+    began = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "load_average_before": os.getloadavg()[0], "devices": found}
 
     def keep(row: Row) -> None:
         rows.append(row)
-        save(path, suite, settings, rows, began | {"devices": found})
+        save(path, rows, began, suite=suite, settings=dataclasses.asdict(settings))
         report(row)
 
     SUITES[suite](settings, keep)

@@ -31,7 +31,7 @@ def charge(
     state, times = dq.basis((2,) * n, (1,) * n), np.linspace(0, end, points)
 
     def run() -> list[float]:
-        method = dq.method.Dopri8(rtol=1e-10, atol=1e-10)
+        method = dq.method.Dopri8(rtol=1e-11, atol=1e-11)
         result = dq.sesolve(h, state, times, exp_ops=[observable], method=method, save_states=False, progress_meter=False)
         gains = np.asarray(result.expects[0]).real
         return (gains - gains[0]).tolist()
