@@ -36,7 +36,9 @@ def fresh(
     Returns:
         The rows; the last one has the key ``failed`` with the reason where the process did not end well.
     """
-    order = json.dumps({"arguments": arguments, "repeats": settings.repeats, "budget": settings.budget})
+    # A GPU's driver maps more than there is.
+    limited = settings.platform == "cpu"
+    order = json.dumps({"arguments": arguments, "repeats": settings.repeats, "budget": settings.budget, "limited": limited})
     command = [sys.executable, timer.__file__, str(_HERE / "programs" / file), function, order]
     variables = _environment(settings.platform) | dict(environment or {})
     try:

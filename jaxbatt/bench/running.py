@@ -46,6 +46,7 @@ def run(suite: str, settings: Settings, out: Path, report: Report = lambda row: 
     if used not in found:
         raise ValueError(f"JAX finds no {used.upper()} here; leave --device out, or install jaxbatt[cuda] on a machine with one.")
     path = out / file_name(suite, used, found)
+    settings = dataclasses.replace(settings, platform=used)
     rows: list[Row] = []
     began = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "load_average_before": os.getloadavg()[0], "devices": found}
 

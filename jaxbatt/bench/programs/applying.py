@@ -32,7 +32,7 @@ def applications(*, n: int, chain: str, alpha: float, copied: int = _COPIED) -> 
     kinds = [_kind(string) for string in charger.strings]
     rule = _cheapest(n, kinds, charger.strings)
     radius = float(jnp.abs(charger.coefficients).sum())
-    choices = [choice for choice in ((), ("x",), ("x", "y")) if set(choice) <= set(kinds)]
+    choices = [rule, *(choice for choice in ((), ("x",), ("x", "y")) if set(choice) <= set(kinds) and choice != rule)]
     for choice in choices:
         # Divided by its greatest possible eigenvalue, so that many applications neither overflow nor need a pass to rescale.
         placed = jax.jit(lambda charger, choice=choice: Operator._placed(charger, kinds, choice))(charger)
