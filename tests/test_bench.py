@@ -171,6 +171,13 @@ def test_a_process_is_stopped_by_the_budget_or_by_its_error():
     assert last["peak_bytes"] > 2**20
 
 
+def test_a_system_goes_by_its_name_or_the_first_word():
+    names = tuple(charge.SYSTEMS)
+    assert jb.bench.Settings(systems=("qutip",)).wanted(names) == ("qutip krylovsolve", "qutip sesolve")
+    assert jb.bench.Settings(systems=("qutip sesolve", "quspin")).wanted(names) == ("quspin", "qutip sesolve")
+    assert jb.bench.Settings().wanted(names) == names
+
+
 def test_a_process_cannot_take_more_memory_than_is_free():
     code = f"import runpy; runpy.run_path({timer.__file__!r})['limit_memory'](2**30); bytearray(2**31)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,4 +8,5 @@ from jaxbatt.bench.running import result_of as result_of
 from jaxbatt.bench.running import run as run
 from jaxbatt.bench.settings import Row as Row
 from jaxbatt.bench.settings import Settings as Settings
+from jaxbatt.bench.settings import is_called as is_called
 from jaxbatt.bench.tables import table as table

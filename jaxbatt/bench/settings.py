@@ -22,7 +22,7 @@ class Settings:
 
     Attributes:
         spins: numbers of spins; those of the suite by default.
-        systems: names of the systems to compare; all by default.
+        systems: names of the systems to compare, or first words of names; all by default.
         quick: only see that everything runs: few spins, few repeats, jaxbatt and QuTiP.
         budget: seconds for one system at one number of spins; one that needs more is left out at larger ones.
         repeats: timed runs of each.
@@ -41,6 +41,10 @@ class Settings:
 
     def wanted(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The systems to run out of those that a suite knows."""
-        quick = tuple(name for name in names if name.startswith(("jaxbatt", "qutip", "plain")))
-        chosen = self.systems or (quick if self.quick else names)
-        return tuple(name for name in names if name in chosen)
+        chosen = self.systems or (("jaxbatt", "qutip", "plain") if self.quick else names)
+        return tuple(name for name in names if any(is_called(name, word) for word in chosen))
+
+
+def is_called(name: str, word: str) -> bool:
+    """Whether a system is meant by its name or by the first word of it: qutip stands for all solvers of QuTiP."""
+    return word in (name, name.split()[0])

@@ -111,7 +111,7 @@ def main() -> None:
                 _print({"row": _timed(row, options)})
     except Exception as error:  # whatever goes wrong in a system under test is its result
         _print({"failed": _said(error)})
-    _print({"peak": _peak()})
+    _print({"peak": _peak(order["limited"])})
 
 
 def _timed(row: dict[str, Any], options: tuple[int, float]) -> dict[str, Any]:
@@ -130,10 +130,10 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"
 
 
-def _peak() -> dict[str, int]:
-    """Of this process, and of the device where JAX was used and counts."""
+def _peak(cpu: bool) -> dict[str, int]:
+    """Of this process, and of the device where that has memory of its own."""
     peak = {"peak_bytes": peak_bytes()}
-    stats = sys.modules["jax"].devices()[0].memory_stats() if "jax" in sys.modules else None
+    stats = None if cpu or "jax" not in sys.modules else sys.modules["jax"].devices()[0].memory_stats()
     return peak | ({"device_peak_bytes": stats["peak_bytes_in_use"]} if stats else {})
 
 

@@ -77,7 +77,7 @@ def _settings(
 ) -> jb.bench.Settings:
     names = None if systems is None else tuple(name.strip() for name in systems.split(","))
     for name in names or ():
-        if name not in jb.bench.SYSTEMS:
+        if not any(jb.bench.is_called(system, name) for system in jb.bench.SYSTEMS):
             raise typer.BadParameter(f"--systems must be of {', '.join(jb.bench.SYSTEMS)}, but one is {name!r}")
     if not budget > 0:
         raise typer.BadParameter(f"--budget must be positive, but it is {budget:g}")
