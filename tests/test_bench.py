@@ -152,6 +152,40 @@ def test_devices_compare_by_size():
     assert list(devices.compared(rows)) == ["standard task"]
 
 
+def told(suite, rows):
+    """The table of rows, without what is written below it."""
+    machine = {"processor": "P", "cores": 2, "memory_bytes": 2**34, "devices": {"cpu": "cpu"}}
+    return jb.bench.table({"suite": suite, "rows": rows, "machine": machine, "versions": {"jax": "1"}}).split("\n\nMeasured")[0]
+
+
+def test_devices_run_every_suite_on_both(monkeypatch):
+    def measure(settings, report):
+        assert settings.systems == ("jaxbatt",)
+        report({"system": "jaxbatt", "n": 8, "min": {"cpu": 1.0, "gpu": 0.25}[settings.platform]})
+
+    monkeypatch.setattr(devices, "platforms", lambda: {"default": "gpu", "cpu": "cpu", "gpu": "A GPU"})
+    monkeypatch.setattr(devices, "_MEASURES", {"charge": measure})
+    rows = []
+    devices.measure(jb.bench.Settings(), rows.append)
+    assert [(row["suite"], row["device"]) for row in rows] == [("charge", "cpu"), ("charge", "gpu")]
+    assert told("devices", rows).endswith("| standard task | 8 | 8: 4 |")
+
+
+def test_tables_say_what_is_missing():
+    rows = [
+        {"system": "jaxbatt", "n": 8, "build": 0.0, "first": 2.0, "min": 0.5, "error": 2e-12, "peak_bytes": 2**30},
+        {"system": "quspin", "n": 8, "failed": "MemoryError: too large"},
+        {"system": "dynamiqs", "n": 8, "skipped": "not installed"},
+        {"system": "qutip sesolve", "n": 8, "skipped": "at N = 6: stopped after 600 s"},
+    ]
+    last = told("charge", rows).splitlines()[-1]
+    assert last == "| 8 | 2 / 0.5; 2e-12; 1 GiB | failed: MemoryError: too large | not run | not installed |"
+    assert told("gradient", [row | {"alpha": 0.5, "pieces": 1} for row in rows[1:2]]).endswith(
+        "| failed: MemoryError: too large |"
+    )
+    assert jb.bench.picture({"suite": "charge", "rows": rows[1:]}) is None
+
+
 def test_what_fails_or_takes_too_long_is_recorded(monkeypatch):
     """At larger N it is left out, and says why."""
     answers = {3: [{"failed": "MemoryError: too large", "peak_bytes": 1}]}
@@ -159,8 +193,8 @@ def test_what_fails_or_takes_too_long_is_recorded(monkeypatch):
     monkeypatch.setattr(charge, "fresh", lambda s, file, f, a: answers.get(a["n"] if "qutip" in file else 0, [dict(good)]))
     rows = []
     charge.measure(jb.bench.Settings(spins=(2, 3, 4), systems=("jaxbatt", "qutip sesolve")), rows.append)
-    told = [(row["n"], row.get("failed"), row.get("skipped")) for row in rows if row["system"] == "qutip sesolve"]
-    assert told == [(2, None, None), (3, "MemoryError: too large", None), (4, None, "at N = 3: MemoryError: too large")]
+    outcomes = [(row["n"], row.get("failed"), row.get("skipped")) for row in rows if row["system"] == "qutip sesolve"]
+    assert outcomes == [(2, None, None), (3, "MemoryError: too large", None), (4, None, "at N = 3: MemoryError: too large")]
 
 
 def test_a_process_is_stopped_by_the_budget_or_by_its_error():
