@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from scipy.optimize import minimize
-from timing import save
 
 import jaxbatt as jb
+from jaxbatt.bench.machine import save
 
 Row = dict[str, Any]
 _SINGLE_CELL = 1.449222707553417
@@ -188,7 +188,8 @@ def main() -> None:
         for row in _timed(CASES[name]()):
             print(name, {key: value for key, value in row.items() if key != "levels"}, flush=True)
             rows.append(row)
-        save(arguments.out and arguments.out / f"optimal_{name}.json", rows)
+        if arguments.out:
+            save(arguments.out / f"optimal_{name}.json", rows)
 
 
 def _timed(rows: Iterator[Row]) -> Iterator[Row]:

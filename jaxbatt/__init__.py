@@ -25,7 +25,7 @@ from jaxbatt.results import ChargingCurve, Info, Peak
 from jaxbatt.solvers import Collective, Spectral, StateVector
 
 if TYPE_CHECKING:
-    from jaxbatt import paper, plots
+    from jaxbatt import bench, paper, plots
     from jaxbatt.optimization import End, Optimum, Penalty, optimize
     from jaxbatt.solvers.mean_field import MeanField
     from jaxbatt.sweeps import Plan, plan, scaling, seeds, summarize, sweep
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # What needs diffrax, matplotlib, optax, xarray or zarr is imported on first use.
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=["paper", "plots"],
+    submodules=["bench", "paper", "plots"],
     submod_attrs={
         "solvers.mean_field": ["MeanField"],
         "optimization": ["End", "Optimum", "Penalty", "optimize"],
@@ -65,6 +65,7 @@ __all__ = [
     "SpinBattery",
     "StateVector",
     "Taylor",
+    "bench",
     "charge",
     "charger_scale",
     "disordered",

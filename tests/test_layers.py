@@ -21,7 +21,7 @@ LAYERS = [
     ["slopes"],
     ["charging", "charger"],
     ["sweeps", "optimization"],
-    ["paper", "study"],
+    ["paper", "study", "bench"],
     ["cli"],
     ["__main__"],
 ]

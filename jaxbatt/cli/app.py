@@ -19,6 +19,7 @@ from rich.table import Table
 import jaxbatt as jb
 from jaxbatt._checks import available_memory, total_memory
 from jaxbatt._progress import progress_bar
+from jaxbatt.cli.benchmarking import bench
 from jaxbatt.cli.charging import charge
 from jaxbatt.cli.optimizing import optimize
 from jaxbatt.cli.sweeping import plan, sweep
@@ -130,6 +131,7 @@ app.command()(charge)
 app.command()(optimize)
 app.command()(sweep)
 app.command()(plan)
+app.command()(bench)
 
 
 @app.command()

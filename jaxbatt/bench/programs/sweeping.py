@@ -1,0 +1,43 @@
+"""A sweep of max. power over alpha and omega by jaxbatt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxbatt as jb
+from jaxbatt.bench.timer import repeat
+
+
+def sweep(
+    *, n: int, field: float, coupling: float, points: int, samples: list[list[int]], repeats: int
+) -> Iterator[dict[str, Any]]:
+    """The whole grid of points**2, and the power at some of it; what is traced and compiled is taken off by a sweep of 16."""
+
+    def fn(alpha: Any, omega: Any) -> dict[str, jax.Array]:
+        peak = jb.max_power(jb.SpinBattery(field, jb.power_law(n, coupling, 1.0), alpha), jb.ConstantField(omega))
+        return {"power": peak.power, "error": peak.info.error}
+
+    axes = {"alpha": np.linspace(-1, 1, points), "omega": np.linspace(1, 8, points)}
+    few = {name: values[:4] for name, values in axes.items()}
+    whole = repeat(lambda: jb.sweep(fn, axes, progress=False), repeats)
+    data = whole.pop("result")
+    overhead = repeat(lambda: jb.sweep(fn, few, progress=False), repeats)["min"]
+
+    def rate(seconds: float) -> float | None:
+        """Points per second beyond the overhead; unknown where that is nearly all of the time."""
+        return (points**2 - 16) / (seconds - overhead) if seconds > 1.2 * overhead else None
+
+    yield {
+        **whole,
+        "overhead": overhead,
+        "points": points**2,
+        "points_per_second": rate(whole["min"]),
+        "points_per_second_median": rate(whole["median"]),
+        "valid": int(data.valid.sum()),
+        "largest_error": float(data.error.max()),
+        "result": [float(data.power[i, j]) for i, j in samples],
+    }
