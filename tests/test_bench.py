@@ -123,7 +123,9 @@ def test_sweep_beside_a_loop(results):
     assert (own["valid"], own["points"]) == (25, 25)
     assert loop["difference"] < 1e-2
     assert loop["points_per_second"] > 0
-    assert "| N | jaxbatt | qutip | ratio |" in printed
+    assert min(own["planned_bytes"], own["first_sweep_peak_bytes"]) > 2**27
+    assert own["killed"]["whole"] > own["killed"]["after"] > 0
+    assert "| N | jaxbatt | qutip | ratio | memory | lost by a kill |" in printed
 
 
 def test_cold_start_with_and_without_the_cache(results):

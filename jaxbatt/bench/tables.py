@@ -89,8 +89,15 @@ def _sweep(rows: list[Row]) -> str:
         at = {row["system"]: row for row in rows if row["n"] == n}
         rates = [at[name].get("points_per_second") if name in at else None for name in systems]
         faster = f"{rates[0] / rates[1]:.0f}" if len(rates) == 2 and rates[0] and rates[1] else "-"
-        lines.append([n, *("-" if rate is None else _short(rate) for rate in rates), faster])
-    return _markdown("Points of the sweep per second.", ["N", *systems, "ratio"], lines)
+        own = at.get("jaxbatt", {})
+        planned = f"{own['first_sweep_peak_bytes'] / own['planned_bytes']:.2f}" if "planned_bytes" in own else "-"
+        lost = f"{own['killed']['lost']:.1f}" if "killed" in own else "-"
+        lines.append([n, *("-" if rate is None else _short(rate) for rate in rates), faster, planned, lost])
+    said = (
+        "Points of the sweep per second; peak memory over what was planned; seconds lost where the process is killed at half "
+        "time and begun again, starting and compiling included."
+    )
+    return _markdown(said, ["N", *systems, "ratio", "memory", "lost by a kill"], lines)
 
 
 def _cold(rows: list[Row]) -> str:

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 import jaxbatt as jb
-from jaxbatt.bench.timer import repeat
+from jaxbatt.bench.timer import peak_bytes, repeat
+
+
+def power(n: int, field: float, coupling: float) -> Callable[..., dict[str, jax.Array]]:
+    """What is swept."""
+
+    def fn(alpha: Any, omega: Any) -> dict[str, jax.Array]:
+        peak = jb.max_power(jb.SpinBattery(field, jb.power_law(n, coupling, 1.0), alpha), jb.ConstantField(omega))
+        return {"power": peak.power, "error": peak.info.error}
+
+    return fn
+
+
+def grid(points: int) -> dict[str, np.ndarray]:
+    return {"alpha": np.linspace(-1, 1, points), "omega": np.linspace(1, 8, points)}
+
+
+def stored(*, n: int, field: float, coupling: float, points: int, path: str) -> Iterator[dict[str, Any]]:
+    """The sweep into a store, for a process that may be killed."""
+    jb.sweep(power(n, field, coupling), grid(points), store=path, progress=False)
+    yield {"points": points**2}
 
 
 def sweep(
     *, n: int, field: float, coupling: float, points: int, samples: list[list[int]], repeats: int
 ) -> Iterator[dict[str, Any]]:
     """The whole grid of points**2, and the power at some of it; what is traced and compiled is taken off by a sweep of 16."""
-
-    def fn(alpha: Any, omega: Any) -> dict[str, jax.Array]:
-        peak = jb.max_power(jb.SpinBattery(field, jb.power_law(n, coupling, 1.0), alpha), jb.ConstantField(omega))
-        return {"power": peak.power, "error": peak.info.error}
-
-    axes = {"alpha": np.linspace(-1, 1, points), "omega": np.linspace(1, 8, points)}
+    fn, axes = power(n, field, coupling), grid(points)
+    plan = jb.plan(fn, axes)
     few = {name: values[:4] for name, values in axes.items()}
+    data = jb.sweep(fn, axes, progress=False)
+    first_peak = peak_bytes()
     whole = repeat(lambda: jb.sweep(fn, axes, progress=False), repeats)
-    data = whole.pop("result")
+    del whole["result"]
     overhead = repeat(lambda: jb.sweep(fn, few, progress=False), repeats)["min"]
 
     def rate(seconds: float) -> float | None:
@@ -37,6 +55,9 @@ def sweep(
         "points": points**2,
         "points_per_second": rate(whole["min"]),
         "points_per_second_median": rate(whole["median"]),
+        "planned_points_per_second": plan.points / plan.seconds,
+        "planned_bytes": plan.memory + plan.process,
+        "first_sweep_peak_bytes": first_peak,
         "valid": int(data.valid.sum()),
         "largest_error": float(data.error.max()),
         "result": [float(data.power[i, j]) for i, j in samples],
