@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._segment import Apply, States
@@ -149,13 +149,17 @@ def gather_back(apply: Apply, terms: Series, cotangents: States) -> Rows:
 def _sources(terms: Series, cotangents: States, n_rows: int) -> Any:
     """k (even) to the sources s_k and s_{k+1}; the odd terms of the series come with a factor i."""
     coefficients = terms.coefficients.astype(cotangents.dtype)
-    turned = jnp.array([[1], [-1]], cotangents.dtype)
+
+    def total(weights: Float[Array, " m"]) -> Rows:
+        # Term by term: a product with a matrix would keep the cotangents a second time, in the order that it reads them.
+        return sum((weights[m] * cotangents[:, m] for m in range(1, len(weights))), weights[0] * cotangents[:, 0])
 
     def at(k: Int[Array, ""]) -> tuple[Rows, Rows]:
         even, odd = jax.lax.dynamic_slice_in_dim(coefficients, k, 2, 1).T
         if n_rows == 1:
             return (even @ cotangents[0])[None], (odd @ cotangents[1])[None]
-        # No stack: it would be evaluated again for each amplitude inside the sum that it is added to, without vector units.
-        return jnp.einsum("m,rmd->rd", even, cotangents), turned * jnp.einsum("m,rmd->rd", odd, cotangents)[::-1]
+        odd_rows = total(odd)
+        # Behind a barrier: else the sums are done again for each amplitude that the kernels gather.
+        return jax.lax.optimization_barrier((total(even), jnp.stack([odd_rows[1], -odd_rows[0]])))
 
     return at
