@@ -191,6 +191,33 @@ def test_refusals(tables, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"optimize": {}}, "[optimize] bounds: `bounds` are needed"),
+        ({"optimize": {"bounds": [1, -1]}}, "[optimize] bounds: `bounds` must be (lowest, highest)"),
+        ({"optimize": {"bounds": [-4, 4], "energy": -1}}, "[optimize] energy: `energy` must be positive"),
+        (
+            {"optimize": {"bounds": [-4, 4], "objective": "time", "target": 2}, "protocol": {"duration": 1.0}},
+            "[optimize] target: `target` must be between 0 and 1",
+        ),
+        (
+            {"optimize": {"bounds": [-4, 4], "couplings": "signed"}, "ensemble": {"members": 2, "disorder": 0.1}},
+            "[optimize] couplings: `couplings` can be designed for one battery only",
+        ),
+    ],
+)
+def test_what_the_optimizer_refuses_says_where_it_stands(tables, words, tmp_path):
+    with pytest.raises(ValueError, match="^" + re.escape(words)):
+        study(**tables).optimize(tmp_path / "checkpoint")
+
+
+def test_a_bad_checkpoint_stands_nowhere_in_the_file(tmp_path):
+    (tmp_path / "checkpoint").write_text("no checkpoint")
+    with pytest.raises(ValueError, match="^" + re.escape(f"{tmp_path / 'checkpoint'} is no checkpoint")):
+        study().optimize(tmp_path / "checkpoint")
+
+
 @pytest.mark.parametrize("name", ["battery", "protocol", "optimize"])
 def test_missing_tables(name):
     with pytest.raises(ValueError, match=re.escape(f"[{name}] is missing")):

@@ -33,7 +33,7 @@ def optimize(
     plan = read_optimal(study)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint"
-    best = jb.optimize(plan.batteries, plan.protocol, solver=plan.solver, checkpoint=checkpoint, **plan.options)
+    best = plan.optimize(checkpoint)
     curve = _mean_curve(plan, best, best.protocol, float(best.time))
     constant = _mean_curve(plan, best, best.constant.protocol, max(float(best.time), float(best.constant.time)))
     jb.paper.write_csv(_protocol_table(best), out / "protocol.csv")

@@ -20,6 +20,8 @@ BLOCK = 10
 """Steps between two looks of the host."""
 RTOL = 1e-6
 """Relative gain that counts as none."""
+_RATE = 0.1
+"""First learning rate of the default optimizer, in half widths of the box."""
 
 
 class Climb(NamedTuple):
@@ -63,6 +65,11 @@ def is_over(scores: Float[np.ndarray, "steps starts"], patience: int) -> bool:
         return False
     best = np.fmax.accumulate(scores, axis=0)
     return not np.any(best[-1] - best[-1 - patience] > RTOL * np.abs(best[-1]))
+
+
+def default_optimizer(steps: int) -> optax.GradientTransformation:
+    """Adam with a rate that falls to zero in so many steps."""
+    return optax.adam(optax.cosine_decay_schedule(_RATE, steps))
 
 
 def begin(points: Point, optimizer: optax.GradientTransformation, steps: int) -> Climb:

@@ -122,4 +122,4 @@ def _scores(task: Task, field: ConstantField, times: Times) -> Times:
 
     ends, variances = over_members(member, task.batteries)
     extra = jax.vmap(lambda t: penalty.energy * pulse_energy(field, t, task.space.n_spins))(times)
-    return jax.vmap(task.goal.judge, in_axes=(1, 1, 0))(ends, variances, extra).score
+    return jax.vmap(task.goal.judge, in_axes=(1, 1, 0, None))(ends, variances, extra, task.space.scale).score

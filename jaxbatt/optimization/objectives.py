@@ -87,6 +87,11 @@ class Judged(NamedTuple):
     score: Scalar
 
 
+def order_of(judged: Judged) -> np.ndarray:
+    """From the best of several points to the worst: by score, those that miss a target by loss."""
+    return np.lexsort((judged.loss, np.minimum(-np.asarray(judged.score), _MISSED)))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Goal:
     """The objective with all that it needs; ``full`` is the (members,) work of a full charge."""
@@ -96,17 +101,19 @@ class Goal:
     full: Float[Array, " b"]
     penalty: Penalty
     worst: bool
-    scale: float
 
-    def judge(self, ends: End, variances: Float[Array, " b"], extra: Scalar) -> Judged:
-        """Of the ends (b, ...) of all members of an ensemble, and the terms that only the field decides."""
+    def judge(self, ends: End, variances: Float[Array, " b"], extra: Scalar, scale: float) -> Judged:
+        """Of the ends (b, ...) of all members of an ensemble, and the terms that only the field decides.
+
+        ``scale`` is the duration that counts as 1 in the loss.
+        """
         spread = self.penalty.variance * variances
         if self.objective == "time":
             fraction = self.reduce(ends.work / self.full)
             missing = jnp.sqrt(jnp.maximum(1 - fraction, _FULL)) - np.sqrt(1 - self.target)
             cost = jnp.mean(ends.time) - self.reduce(-spread) + extra
             score = jnp.where(fraction >= self.target * (1 + _MARGIN), -cost, -_MISSED * (1 + missing))
-            return Judged(cost / self.scale + _DISTANCE_WEIGHT * missing, score)
+            return Judged(cost / scale + _DISTANCE_WEIGHT * missing, score)
         if callable(self.objective):
             values = jax.vmap(self.objective)(ends)
         else:
@@ -136,7 +143,7 @@ class Task:
         """Loss and score of an allowed point; traceable."""
         protocol, time = self.space.protocol(point), self.space.time(point)
         ends, variances = self.ends(point)
-        return self.goal.judge(ends, variances, self.goal.penalty.of_field(protocol, time, self.space.n_spins))
+        return self.goal.judge(ends, variances, self.goal.penalty.of_field(protocol, time, self.space.n_spins), self.space.scale)
 
     def steered(self, point: Point, slopes: Point, score: Scalar) -> Point:
         """The slopes to descend; for "time", where the target is reached, the duration follows its cost alone.
@@ -149,7 +156,7 @@ class Task:
 
         def cost(point: Point) -> Scalar:
             protocol, time = self.space.protocol(point), self.space.time(point)
-            return (time + self.goal.penalty.of_field(protocol, time, self.space.n_spins)) / self.goal.scale
+            return (time + self.goal.penalty.of_field(protocol, time, self.space.n_spins)) / self.space.scale
 
         shorter = jax.grad(cost)(point).log_time
         return slopes._replace(log_time=jnp.where(score > -_MISSED, shorter, slopes.log_time))

@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from jaxbatt._types import Scalar, ScalarLike
 from jaxbatt.battery import Battery
-from jaxbatt.optimization.ascent import Climb, Report, begin, block_of, run
+from jaxbatt.optimization.ascent import Climb, Report, begin, block_of, default_optimizer, run
 from jaxbatt.optimization.checkpoint import Checkpoint, checkpoint_path, fingerprint, fingerprint_of_function
 from jaxbatt.optimization.checks import blank_end, check_numbers, check_objective, check_tools
 from jaxbatt.optimization.constant import Constant, best_constant
@@ -37,9 +37,6 @@ from jaxbatt.optimization.space import CouplingChoice, Point, Space, level_bound
 from jaxbatt.optimization.starts import constant_point, fewest_starts, first_points
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.solvers import Solver
-
-_RATE = 0.1
-"""First learning rate of the default optimizer, in half widths of the box."""
 
 
 def optimize(
@@ -87,8 +84,9 @@ def optimize(
         optimizer: any optax optimizer; it sees the field in units in which the bounds are -1 and 1, and log T. By default
             Adam with a rate that falls to zero. Slopes that push out of bounds are left out, and for "time" log T follows a
             rule of its own, so there a line search does not see the slope of the value that it is given.
-        starts: number of starts, the random ones included. The constant field, the switching field (of a FourierField the
-            series nearest to it) and the values of the protocol are always among them, even where that makes more.
+        starts: number of starts. The constant field, the switching field (of a FourierField the series nearest to it) and the
+            values of the protocol are always among them, even where that makes more; the others are random, each the best of
+            several after a short climb by the default optimizer.
         steps: most steps.
         patience: stop where no start gained more than 1e-6 of its value in so many steps.
         key: seed of the random starts, ``jax.random.key(0)`` by default.
@@ -123,23 +121,20 @@ def optimize(
     scale = first_duration(batteries[0], protocol, levels, duration, free and objective == "power", solver)
     space = space_of(batteries[0], protocol, levels, scale, free, energy, couplings)
     check_objective(objective, space)
-    full = full_charges(batteries, objective)
-    goal = Goal(objective, float(target), full, penalty or Penalty(), ensemble == "worst", scale)
+    goal = Goal(objective, float(target), full_charges(batteries, objective), penalty or Penalty(), ensemble == "worst")
     task = Task(space, batteries, goal, solver)
     check_solver(task)
-    optimizer = optimizer if optimizer is not None else optax.adam(optax.cosine_decay_schedule(_RATE, steps))
+    optimizer = optimizer if optimizer is not None else default_optimizer(steps)
     key = key if key is not None else jax.random.key(0)
     starts = max(starts, fewest_starts(protocol))
     chunk = chunk_of(starts, batteries, protocol, solver)
 
-    store = None
-    if path is not None:
-        store = Checkpoint(path, _fingerprints(task, optimizer, starts, steps, key))
+    store = None if path is None else Checkpoint(path, _fingerprints(task, optimizer, starts, steps, key))
     if store is not None and store.path.exists():
         constant, climb = store.load(jax.eval_shape(lambda: _blank(space, optimizer, starts, steps)))
     else:
         constant = best_constant(task)
-        climb = begin(first_points(task, protocol, constant, starts, chunk, key), optimizer, steps)
+        climb = begin(first_points(task, protocol, constant, starts, steps, chunk, key), optimizer, steps)
     save = None if store is None else lambda climb: store.save((constant, climb))
     climb, reason = run(climb, block_of(task, optimizer, chunk), goal, patience, callback, save)
     return _optimum(task, climb, constant, reason)
@@ -239,4 +234,4 @@ class _Found(NamedTuple):
 def _found(task: Task, point: Point) -> _Found:
     ends, variances = task.measured(point)
     extra = task.goal.penalty.of_field(task.space.protocol(point), task.space.time(point), task.space.n_spins)
-    return _Found(point, ends, task.goal.judge(ends, variances, extra).score)
+    return _Found(point, ends, task.goal.judge(ends, variances, extra, task.space.scale).score)

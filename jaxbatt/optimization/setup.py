@@ -80,9 +80,11 @@ def check_choices(
         raise ValueError(f"`target` must be between 0 and 1, a fraction of the full charge, but it is {target}.")
     if couplings != "given":
         if len(batteries) > 1:
-            raise ValueError(f"couplings can be designed for one battery only, but `battery` holds {len(batteries)}.")
+            raise ValueError(f"`couplings` can be designed for one battery only, but there are {len(batteries)}.")
         if not isinstance(batteries[0], SpinBattery) or not np.any(np.asarray(batteries[0].couplings)):
-            raise ValueError("couplings can be designed for a SpinBattery with couplings only; theirs is the norm that is kept.")
+            raise ValueError(
+                "`couplings` can be designed for a SpinBattery with couplings only; theirs is the norm that is kept."
+            )
 
 
 def check_counts(**counts: int) -> None:
@@ -176,7 +178,9 @@ def full_charges(batteries: tuple[Battery, ...], objective: Objective) -> Float[
         return jnp.ones(len(batteries))
     full = jnp.stack([full_charge(battery) for battery in batteries])
     if not np.all(np.asarray(full) > 0):
-        raise ValueError(f"all spins up must hold more energy than the initial state, but the difference is {float(full.min())}.")
+        raise ValueError(
+            f"`battery` must hold more energy with all spins up than at first, but the difference is {float(full.min())}."
+        )
     return full
 
 

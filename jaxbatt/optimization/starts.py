@@ -1,4 +1,8 @@
-"""Where the search begins: the best constant field, the sign-switching field, the protocol as given, and random fields."""
+"""Where the search begins: the best constant field, the sign-switching field, the protocol as given, and random fields.
+
+A random field says little about the valley it lies in before it has climbed: most of those that look best at once lie in the same
+valley, which need not be the deepest. So more of them climb a little, and those that got furthest become starts.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,34 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxbatt._types import Amplitudes, Scalar
+from jaxbatt._types import Amplitudes, Scalar, Times
 from jaxbatt.battery import Battery
 from jaxbatt.charging import charge
+from jaxbatt.optimization.ascent import begin, block_of, default_optimizer
 from jaxbatt.optimization.constant import Constant
-from jaxbatt.optimization.objectives import Task, over_members
+from jaxbatt.optimization.objectives import Judged, Task, order_of, over_members
 from jaxbatt.optimization.setup import pairs_of
 from jaxbatt.optimization.space import Point, Space
 from jaxbatt.protocols import PiecewiseField, Protocol
 
 _SIGN_TIMES = (1 / 4, 64.0, 15)
 """Durations that the sign-switching field is tried with, relative to the scale: from, to, and how many."""
-_DRAWS = 64
-"""Random points of which the best is a start; drawing them all costs about as much as a tenth of a short climb."""
+_TRIALS = 8
+"""Short climbs of which the best is a start."""
+_DRAWS = 8
+"""Random points of which the best begins a short climb."""
+_SHORT = 20
+"""A short climb has so many times fewer steps: all short ones together cost at most 40 % of the long ones."""
 _UNEVEN = 1.5
 _SWITCHES = 3
 """Switches of a random field that switches, fewer where the levels on both sides are the same by chance."""
 
 
-def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int, chunk: int, key: Array) -> Point:
-    """(starts, ...) the constant field, the sign-switching field, the protocol as given unless it is zero, then random ones."""
+def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int, steps: int, chunk: int, key: Array) -> Point:
+    """(starts, ...) the constant field, the sign-switching field, the protocol as given unless it is zero, then random ones.
+
+    ``steps`` are those that they are going to climb, ``chunk`` of them at once.
+    """
     space = task.space
     first = constant_point(task, constant)
     points, pairs = [first], first.couplings
@@ -35,11 +47,25 @@ def first_points(task: Task, protocol: Protocol, constant: Constant, starts: int
     if _has_values(protocol):
         end = float(protocol.edges[-1])
         points.append(space.point(protocol.levels, end if np.isfinite(end) else constant.time, pairs))
-    # The random ones are about as long as the constant or the switching field: a good field that switches may take longer.
-    guesses = jnp.stack([space.time(point) for point in points[:2]])
-    draw = jax.jit(lambda k, time: drawn_point(k, task, time, pairs, chunk))
-    points += [draw(jax.random.fold_in(key, i), guesses[i % len(guesses)]) for i in range(len(points), starts)]
-    return jax.tree.map(lambda *x: jnp.stack(x), *points)
+    known = jax.tree.map(lambda *x: jnp.stack(x), *points)
+    if len(points) == starts:
+        return known
+    guesses = _durations(task, jax.tree.map(lambda x: x[:2], known))
+    times = jnp.repeat(guesses[jnp.arange(len(points), starts) % len(guesses)], _TRIALS)
+    drawn = tried_points(key, task, times, pairs, steps // _SHORT, chunk)
+    return jax.tree.map(lambda *x: jnp.concatenate(x), known, drawn)
+
+
+def _durations(task: Task, known: Point) -> Times:
+    """What the durations of random fields are drawn around: those of the constant and of the switching field.
+
+    Both, for a good field that switches may take longer. But a least time is not above one that is known already, and a field
+    that misses the target says nothing about it: there the better of the two.
+    """
+    times = jax.vmap(task.space.time)(known)
+    if task.goal.objective != "time":
+        return times
+    return times[order_of(jax.jit(jax.vmap(task.judge))(known))[:1]]
 
 
 def fewest_starts(protocol: Protocol) -> int:
@@ -68,8 +94,10 @@ def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point:
     """The sign-switching field: highest level where dW/dt per u is positive, lowest where it is negative; u_max sign<Y> for x.
 
     Each piece is chosen by the state at its beginning, by the extreme of greater size where the rate is 0; the best of several
-    durations. A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at
-    -2 B u sum <X_i>; one along z leaves it alone. All spins switch together, on the mean over spins and members of an ensemble.
+    durations, of those that all miss a target the one of least loss: the nearest to it may be many times too long.
+
+    A field u along x changes the energy of the paper's battery at the rate 2 B u sum <Y_i>, one along y at -2 B u sum <X_i>; one
+    along z leaves it alone. All spins switch together, on the mean over spins and members of an ensemble.
     """
     space, axis = task.space, task.space.template.axis
     pieces = len(space.low)
@@ -93,27 +121,47 @@ def sign_point(task: Task, couplings: Array | None, chunk: int) -> Point:
 
     times = jnp.asarray(space.scale * (np.ones(1) if space.widest == 1 else np.geomspace(*_SIGN_TIMES)))
 
-    def candidate(time: Scalar) -> tuple[Point, Scalar]:
+    def candidate(time: Scalar) -> tuple[Point, Judged]:
         point = space.point(feedback(time), time, couplings)
-        return point, task.judge(point).score
+        return point, task.judge(point)
 
-    together = max(d for d in (1, 3, 5, 15) if d <= min(chunk, len(times)))
-    points, scores = jax.jit(lambda t: jax.lax.map(candidate, t, batch_size=together))(times)
-    best = int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
+    points, judged = jax.jit(lambda t: jax.lax.map(candidate, t, batch_size=_together(len(times), chunk)))(times)
+    return jax.tree.map(lambda x: x[order_of(judged)[0]], points)
+
+
+def tried_points(key: Array, task: Task, times: Times, couplings: Array | None, steps: int, chunk: int) -> Point:
+    """The best of every ``_TRIALS`` random points at about the given times, after a short climb of so many steps."""
+    keys = jax.random.split(key, len(times))
+    together = _together(len(times), chunk)
+
+    def draw(given: tuple[Array, Scalar]) -> Point:
+        return drawn_point(given[0], given[1], task, couplings)
+
+    points = jax.jit(lambda x: jax.lax.map(draw, x, batch_size=together))((keys, times))
+    if steps:
+        optimizer = default_optimizer(steps)
+        points = block_of(task, optimizer, together)(begin(points, optimizer, steps), steps).points
+    losses = jax.jit(lambda x: jax.lax.map(lambda point: task.judge(point).loss, x, batch_size=together))(points)
+    groups = np.where(np.isnan(losses), np.inf, losses).reshape(-1, _TRIALS)
+    best = groups.argmin(axis=1) + _TRIALS * np.arange(len(groups))
     return jax.tree.map(lambda x: x[best], points)
 
 
-def drawn_point(key: Array, task: Task, time: Scalar, couplings: Array | None, chunk: int) -> Point:
-    """The best of several random points, none of which has climbed: so most starts are spent on valleys worth climbing."""
+def drawn_point(key: Array, time: Scalar, task: Task, couplings: Array | None) -> Point:
+    """The best of several random points, none of which has climbed."""
 
     def candidate(key: Array) -> tuple[Point, Scalar]:
         point = random_point(key, task.space, time, couplings)
         return point, task.judge(point).loss
 
-    together = max(d for d in range(1, _DRAWS + 1) if _DRAWS % d == 0 and d <= chunk)
-    points, losses = jax.lax.map(candidate, jax.random.split(key, _DRAWS), batch_size=together)
+    points, losses = jax.lax.map(candidate, jax.random.split(key, _DRAWS))
     best = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses))
     return jax.tree.map(lambda x: x[best], points)
+
+
+def _together(count: int, most: int) -> int:
+    """The largest divisor of a count that is not above the most."""
+    return max(d for d in range(1, count + 1) if count % d == 0 and d <= most)
 
 
 def random_point(key: Array, space: Space, time: Scalar, couplings: Array | None) -> Point:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -51,6 +52,25 @@ class OptimalStudy:
     solver: Solver | None
     options: dict[str, Any]
     points: int
+
+    def optimize(self, checkpoint: Path) -> jb.Optimum:
+        """The optimum.
+
+        Raises:
+            ValueError: what ``jaxbatt.optimize`` refuses, after the place in the file.
+        """
+        try:
+            return jb.optimize(self.batteries, self.protocol, solver=self.solver, checkpoint=checkpoint, **self.options)
+        except ValueError as error:
+            raise ValueError(f"{self._place(str(error))}{error}") from error
+
+    def _place(self, message: str) -> str:
+        """Where the value stands that a message is about: the first name between backticks, as far as it is in the file."""
+        key = message.partition("`")[2].partition("`")[0]
+        places = {"battery": "[battery] ", "protocol": "[protocol] ", "duration": "[protocol] duration: ", "solver": "[solver] "}
+        if key in places:
+            return places[key]
+        return f"[optimize] {key}: " if key in self.options else ""
 
 
 def read_optimal(path: str | os.PathLike[str]) -> OptimalStudy:
