@@ -110,7 +110,7 @@ def pull_short(
     terms = series(center, radius, offsets, length, rate, 1.01 * SHORT)
     states, _ = terms.states(operator.apply, rows)
     weights = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None]
-    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:-1]), states[:, :-1], 2)
+    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:-1]), states, 2)
     last = terms.coefficients[-1].astype(rows.dtype)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows, Rows, Any]) -> tuple[Rows, Rows, Rows, Any]:
@@ -147,7 +147,7 @@ def gather_back(apply: Apply, terms: Series, cotangents: States) -> Rows:
 
 
 def _sources(terms: Series, cotangents: States, n_rows: int) -> Any:
-    """k (even) to the sources s_k and s_{k+1}; the odd terms of the series come with a factor i."""
+    """k (even) to the sources s_k and s_{k+1}, of as many cotangents as there are times; odd terms come with a factor i."""
     coefficients = terms.coefficients.astype(cotangents.dtype)
 
     def total(weights: Float[Array, " m"]) -> Rows:
