@@ -169,15 +169,6 @@ class Operator(eqx.Module):
             hv, hw = hv - times_i(fv), hw - times_i(_flip(self.odd_strings, self.odd, w))
         return hv, hw, Operator(_overlap(v, w), d_x, d_y, even, odd, self.even_strings, self.odd_strings)
 
-    def slopes(self, v: Rows, w: Rows) -> Operator:
-        """The derivative of :meth:`paired` alone, for half of its cost."""
-        d_x = None if self.d_x is None else _overlap(walsh(v), walsh(w))
-        s = _y_sign(v.shape[-1], v.dtype)
-        d_y = None if self.d_y is None else _overlap(walsh(s * v), walsh(s * w))
-        even = _flip_pair(self.even_strings, self.even, v, w)[1] if self.even_strings else self.even
-        odd = _flip_pair(self.odd_strings, self.odd, v, times_i(w))[1] if self.odd_strings else self.odd
-        return Operator(_overlap(v, w), d_x, d_y, even, odd, self.even_strings, self.odd_strings)
-
     def bounds(self) -> Bounds:
         """The exact ranges of the diagonals and the sizes of the flipped strings, added up."""
         center = radius = jnp.zeros((), self.d_z.dtype)

@@ -25,8 +25,9 @@ class Dense:
         (x, y), (a, b) = rows, self.matrix
         return jnp.stack([a @ x - b @ y, a @ y + b @ x])
 
-    def slopes(self, v, w):
-        return jax.grad(lambda matrix: jnp.sum(w * Dense(matrix).apply(v)))(self.matrix)
+    def paired(self, v, w):
+        pulled = jax.grad(lambda matrix: jnp.sum(w * Dense(matrix).apply(v)))(self.matrix)
+        return self.apply(v), self.apply(w), pulled
 
 
 def complex_of(rows):

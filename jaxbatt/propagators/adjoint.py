@@ -30,12 +30,8 @@ class Differentiable(Protocol):
         """H v, H w, and the derivative of <w|H v> with respect to the numbers of the operator, a pytree like it."""
         ...
 
-    def slopes(self, v: Rows, w: Rows) -> Any:
-        """That derivative alone."""
-        ...
 
-
-SHORT = 2.5
+SHORT = 2.6
 """radius * time up to which :func:`pull_short` may be used."""
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(8) + np.array([[1], [0]])) / 2
 """The rule of Gauss on [0, 1]."""
@@ -90,7 +86,7 @@ def pull_short(
     """The same of a short evolution that ends in a state with a cotangent, radius * length <= :data:`SHORT`; both carried back.
 
     With psi and lambda carried back to each time s, the derivative is the integral of Im <lambda(s)| dH |psi(s)>, whose
-    frequencies are at most 2 radius: a Gauss rule of eight nodes s_q leaves less than 1e-11 of it. The psi(s_q) are held;
+    frequencies are at most 2 radius: a Gauss rule of eight nodes s_q leaves some 1e-11 of it. The psi(s_q) are held;
     lambda(s_q) = sum_k c_k(s_q) u_k is not: the u_k meet sum_q conj(c_k(s_q)) w_q psi(s_q) as the recurrence makes them.
     It costs two evolutions and half of one, where :func:`pull_states` and what it is given cost four.
 
@@ -118,13 +114,15 @@ def pull_short(
         odd, even, carried, total = carry
         # -i psi: Im <lambda|X> is Re <lambda|-i X>.
         with_even, with_odd = (jnp.stack([x[1], -x[0]]) for x in sources(k))
-        odd = jnp.where(k == 0, 1, 2).astype(rows.dtype) * terms.scaled(operator.apply, even) - odd
+        of_even, _, pulled = operator.paired(even, with_even)
+        growth = jnp.where(k == 0, 1, 2).astype(rows.dtype)
+        odd = growth * (of_even - terms.center * even) / terms.radius - odd
         carried = carried + last[k] * even + last[k + 1] * jnp.stack([-odd[1], odd[0]])
-        slopes = operator.slopes(with_even, even), operator.slopes(with_odd, odd)
-        total = jax.tree.map(lambda x, a, b: x + a + b, total, *slopes)
-        return odd, 2 * terms.scaled(operator.apply, odd) - even, carried, total
+        of_odd, _, more = operator.paired(odd, with_odd)
+        even = 2 * (of_odd - terms.center * odd) / terms.radius - even
+        return odd, even, carried, jax.tree.map(lambda x, a, b: x + a + b, total, pulled, more)
 
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.slopes, rows, rows))
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.paired, rows, rows)[2])
     none = jnp.zeros_like(rows)
     _, _, carried, total = jax.lax.fori_loop(0, terms.pairs, pair, (none, cotangent, none, nothing))
     return total, states[:, -1], carried

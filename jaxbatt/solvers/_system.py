@@ -24,10 +24,6 @@ class Generator(Protocol):
         """H v, H w, and the derivative of <w|H v> with respect to the numbers of the operator, a pytree like it."""
         ...
 
-    def slopes(self, v: Rows, w: Rows) -> Any:
-        """That derivative alone."""
-        ...
-
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H."""
         ...

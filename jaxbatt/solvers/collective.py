@@ -152,10 +152,6 @@ class LadderOperator(eqx.Module):
         hv, pull = jax.vjp(lambda operator: operator.apply(v), self)
         return hv, self.apply(w), pull(w)[0]
 
-    def slopes(self, v: Rows, w: Rows) -> LadderOperator:
-        """The derivative of :meth:`paired` alone."""
-        return jax.vjp(lambda operator: operator.apply(v), self)[1](w)[0]
-
     def bounds(self) -> Bounds:
         n, diagonal = self.n_spins, self._diagonal()
         skew = jnp.abs(self.couplings[1] - self.couplings[0]) / 4
