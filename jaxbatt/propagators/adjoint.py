@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from jaxbatt._types import Rows
-from jaxbatt.propagators._segment import Apply, States
+from jaxbatt.propagators._expansion import Apply
+from jaxbatt.propagators._segment import States
 from jaxbatt.propagators.chebyshev import Series
 
 
