@@ -112,7 +112,9 @@ def checked_mesh(mesh: Any) -> Mesh:
             f'`mesh` must be a jax.sharding.Mesh, but it is {mesh!r}; pass jax.make_mesh((jax.device_count(),), ("devices",)).'
         )
     if len(mesh.axis_names) != 1:
-        raise ValueError(f'`mesh` must have one axis, but it has {mesh.shape}; pass jax.make_mesh(({mesh.size},), ("devices",)).')
+        raise ValueError(
+            f'`mesh` must have one axis, but it has {dict(mesh.shape)}; pass jax.make_mesh(({mesh.size},), ("devices",)).'
+        )
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,))
 
 

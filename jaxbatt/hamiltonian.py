@@ -18,7 +18,6 @@ from jaxbatt.bounds import Bounds
 from jaxbatt.kernels import ONE_DEVICE, Kernels
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
 
-
 _SEND = 8
 """Gathers that take as long as to send all that a device holds to another in the same node (benchmarks/SCALING.md)."""
 

@@ -81,7 +81,7 @@ class StateVector:
             object.__setattr__(self, "mesh", checked_mesh(self.mesh))
             if self.mesh.size & (self.mesh.size - 1):
                 raise ValueError(
-                    f"`mesh` must have 1, 2, 4, 8, ... devices, numbered by bits of the basis index, but it has {self.mesh.size}; "
+                    f"`mesh` must have 1, 2, 4, 8, ... devices, numbered by bits of the basis index, but has {self.mesh.size}; "
                     f"take {2 ** (self.mesh.size.bit_length() - 1)} of them."
                 )
         if self.dtype is None:
