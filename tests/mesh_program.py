@@ -1,6 +1,6 @@
 """What test_mesh.py runs in processes of its own, on devices that XLA_FLAGS makes of one CPU; prints its results as JSON.
 
-python tests/mesh_program.py curves | gradients | maxima | programs | sweeps
+python tests/mesh_program.py kernels | curves | gradients | maxima | programs | sweeps
 python tests/mesh_program.py process RANK PORT
 """
 
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxbatt as jb
+from jaxbatt.kernels import ONE_DEVICE, Sharded
 
 if sys.argv[1:2] == ["process"]:
     # Before any array is made.
@@ -149,7 +150,35 @@ def one_of_two():
     return {"own": len(whole.mesh.local_devices), "found": found, "refusal": refusal}
 
 
+def kernels_of(kernels):
+    """What each kernel makes of the same random numbers; products with diagonals, for the order after a transform is its own."""
+    rng = np.random.default_rng(1)
+    v, w = jnp.asarray(rng.normal(size=(2, 2, 2**N)))
+    masks = rng.choice(2**N, 20, replace=False)
+    values = jnp.asarray(rng.normal(size=20))
+    strings = [tuple(pair) for pair in rng.integers(0, 2**N, (60, 2)).tolist()]
+    weights = jnp.asarray(rng.normal(size=60))
+
+    def run(v, w):
+        across = kernels.diagonal(N, masks, values, transformed=True) + 1.0 * kernels.counts(N)
+        return {
+            "transforms": kernels.transform_back(across * kernels.transform(v)),
+            "diagonal": kernels.diagonal(N, masks, values, transformed=False),
+            "flips": kernels.flips(strings, weights, v),
+            "slopes": jax.grad(lambda c: jnp.vdot(w, kernels.flips(strings, c, v)))(weights),
+            "overlaps": kernels.site_overlaps(v, w),
+            "counts": 1.0 * kernels.counts(N),
+            "down": kernels.initial_rows(N, down=True, dtype=float),
+            "up": kernels.initial_rows(N, down=False, dtype=float),
+            "spread": kernels.spread(v),
+        }
+
+    return listed(jax.jit(run)(v, w))
+
+
 def section(name):
+    if name == "kernels":
+        return [kernels_of(ONE_DEVICE)] + [kernels_of(Sharded(solver(d).mesh)) for d in (1, 2, 4, 8)]
     if name == "curves":
         found = {str(d): curve_of("long range", solver(d)) for d in (None, 1, 2, 8)}
         return found | {type(p).__name__: curve_of("long range", solver(8, p)) for p in (jb.Krylov(1e-12), jb.Taylor(1e-12))}

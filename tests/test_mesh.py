@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import jaxbatt as jb
+from jaxbatt.kernels import Sharded
 
 PROGRAM = pathlib.Path(mesh_program.__file__)
 ROUNDING = 1e-12
@@ -45,6 +46,24 @@ def same(found, expected, rounding=ROUNDING):
         size = np.abs(other).max()
         assert size > 1e-3
         np.testing.assert_allclose(one, other, rtol=0, atol=rounding * max(1.0, size))
+
+
+def test_kernels():
+    """Each on 1, 2, 4 and 8 devices."""
+    whole, *sharded = finish(start(8, "kernels"))
+    assert len(sharded) == 4
+    for found in sharded:
+        same(found, whole)
+
+
+def test_masks_beyond_32_bits():
+    """The bits of 34 that number one of 8 devices, the local ones, and the order after an exchange."""
+    kernels = Sharded(jax.sharding.AbstractMesh((8,), ("devices",)))
+    masks = np.array([5 << 31 | 3 << 28 | 77, 1 << 33, 1 << 30, 1 << 27])
+    tops, places = kernels._halves(masks, 34)
+    assert tops.tolist() == [5, 4, 0, 0]
+    assert places.tolist() == [3 << 28 | 77, 0, 1 << 30, 1 << 27]
+    assert kernels._swapped(masks, 34).tolist() == [3 << 31 | 5 << 28 | 77, 1 << 30, 1 << 33, 1 << 27]
 
 
 def test_curves():
