@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh
 
 
 def concrete(value: Any) -> np.ndarray | None:
@@ -104,9 +105,22 @@ def check_spin_count(n_spins: Any) -> None:
         raise ValueError(f"the number of spins must be an integer of at least 1, but it is {n_spins!r}.")
 
 
+def checked_mesh(mesh: Any) -> Mesh:
+    """The mesh with its one axis left to the compiler; refuses what is no mesh, or has several axes."""
+    if not isinstance(mesh, Mesh):
+        raise ValueError(
+            f'`mesh` must be a jax.sharding.Mesh, but it is {mesh!r}; pass jax.make_mesh((jax.device_count(),), ("devices",)).'
+        )
+    if len(mesh.axis_names) != 1:
+        raise ValueError(
+            f'`mesh` must have one axis, but it has {dict(mesh.shape)}; pass jax.make_mesh(({mesh.size},), ("devices",)).'
+        )
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,))
+
+
 def available_memory() -> int:
     """Bytes that the default device (or, on a CPU, the machine) can still give."""
-    stats = jax.devices()[0].memory_stats()
+    stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     try:
@@ -119,7 +133,7 @@ def available_memory() -> int:
 
 def total_memory() -> int:
     """Bytes of the default device (or, on a CPU, of the machine), free or not: the same in every run."""
-    stats = jax.devices()[0].memory_stats()
+    stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -15,8 +15,11 @@ from jaxbatt._checks import concrete
 from jaxbatt._types import Axis, Rows
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.bounds import Bounds
-from jaxbatt.kernels import FlipTable, apply_flips, site_overlaps, walsh
+from jaxbatt.kernels import ONE_DEVICE, Kernels
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
+
+_SEND = 8
+"""Gathers that take as long as to send all that a device holds to another in the same node (benchmarks/SCALING.md)."""
 
 
 class Model(eqx.Module):
@@ -85,46 +88,52 @@ class Operator(eqx.Module):
     odd: Float[Array, "*o"]
     even_strings: tuple[PauliString, ...] = eqx.field(static=True)
     odd_strings: tuple[PauliString, ...] = eqx.field(static=True)
+    kernels: Kernels = eqx.field(static=True)
 
     @classmethod
-    def of(cls, pauli_sum: PauliSum) -> Operator:
+    def of(cls, pauli_sum: PauliSum, kernels: Kernels = ONE_DEVICE) -> Operator:
         """Places the coefficients of the sum for the kernel that applies it at less cost."""
         kinds = [_kind(string) for string in pauli_sum.strings]
-        return cls._placed(pauli_sum, kinds, _cheapest(pauli_sum.n_spins, kinds, pauli_sum.strings))
+        return cls._placed(pauli_sum, kinds, _cheapest(pauli_sum, kinds, kernels), kernels)
 
     @classmethod
-    def products(cls, pauli_sum: PauliSum) -> Operator:
+    def products(cls, pauli_sum: PauliSum, kernels: Kernels = ONE_DEVICE) -> Operator:
         """Placed for :meth:`paired`: whatever has products of X or of Y is transformed."""
         kinds = [_kind(string) for string in pauli_sum.strings]
         present = {kind for kind, string in zip(kinds, pauli_sum.strings, strict=True) if string.weight > 1}
-        return cls._placed(pauli_sum, kinds, tuple(kind for kind in "xy" if kind in present))
+        return cls._placed(pauli_sum, kinds, tuple(kind for kind in "xy" if kind in present), kernels)
 
     @classmethod
-    def charging(cls, drift: PauliSum, axis: Axis, level: Float[Array, "*n"]) -> Operator:
+    def charging(cls, drift: PauliSum, axis: Axis, level: Float[Array, "*n"], kernels: Kernels = ONE_DEVICE) -> Operator:
         """drift + field, placed for :meth:`paired`.
 
         A field that is the same for all spins and flips alone keeps its one coefficient, whose derivative is one product.
         """
-        placed = cls.products(drift + one_body(drift.n_spins, axis, level))
+        placed = cls.products(drift + one_body(drift.n_spins, axis, level), kernels)
         alone = not any(string.flip for string in drift.strings)
         if level.ndim == 0 and alone and axis != "z":
             return eqx.tree_at(lambda op: op.even if axis == "x" else op.odd, placed, level)
         return placed
 
     @classmethod
-    def _placed(cls, pauli_sum: PauliSum, kinds: list[str], transformed: tuple[str, ...]) -> Operator:
-        size = 2**pauli_sum.n_spins
+    def _placed(cls, pauli_sum: PauliSum, kinds: list[str], transformed: tuple[str, ...], kernels: Kernels) -> Operator:
+        n = pauli_sum.n_spins
 
         def diagonal(kind: str) -> Float[Array, " d"]:
             part = pauli_sum.select([k == kind for k in kinds])
             masks = np.array([string.flip | string.sign for string in part.strings], int)
-            return walsh(jnp.zeros(size, part.coefficients.dtype).at[masks].add(part.coefficients))
+            return kernels.diagonal(n, masks, part.coefficients, transformed=kind != "z")
 
         flipped = [kind != "z" and kind not in transformed for kind in kinds]
         even = pauli_sum.select([f and s.n_y % 2 == 0 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
         odd = pauli_sum.select([f and s.n_y % 2 == 1 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
-        d_x, d_y = (diagonal(kind) / size if kind in transformed else None for kind in "xy")
-        return cls(diagonal("z"), d_x, d_y, even.coefficients, odd.coefficients, even.strings, odd.strings)
+        d_x, d_y = (diagonal(kind) / 2**n if kind in transformed else None for kind in "xy")
+        return cls(diagonal("z"), d_x, d_y, even.coefficients, odd.coefficients, even.strings, odd.strings, kernels)
+
+    @property
+    def pieces(self) -> int:
+        """Equal pieces in which the amplitudes are held, each on a device of its own."""
+        return self.kernels.pieces
 
     @property
     def is_real(self) -> bool:
@@ -132,16 +141,17 @@ class Operator(eqx.Module):
 
     def apply(self, rows: Rows) -> Rows:
         """H psi for a state given as real rows: one row (real psi, real H) or two (Re psi, Im psi)."""
+        turn, turn_back = self.kernels.transform, self.kernels.transform_back
         out = self.d_z * rows
         if self.d_x is not None:
-            out = out + walsh(self.d_x * walsh(rows))
+            out = out + turn_back(self.d_x * turn(rows))
         if self.d_y is not None:
-            s = _y_sign(rows.shape[-1], rows.dtype)
-            out = out + s * walsh(self.d_y * walsh(s * rows))
+            s = self._y_sign(rows.dtype)
+            out = out + s * turn_back(self.d_y * turn(s * rows))
         if self.even_strings:
-            out = out + _flip(self.even_strings, self.even, rows)
+            out = out + _flip(self.kernels, self.even_strings, self.even, rows)
         if self.odd_strings:
-            out = out - times_i(_flip(self.odd_strings, self.odd, rows))
+            out = out - times_i(_flip(self.kernels, self.odd_strings, self.odd, rows))
         return out
 
     def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Operator]:
@@ -150,24 +160,25 @@ class Operator(eqx.Module):
         The derivative with respect to a diagonal D after W is (W w) (W v), which H v and H w need all the same: all
         transformed strings at once, whatever their number.
         """
+        turn, turn_back = self.kernels.transform, self.kernels.transform_back
         hv, hw = self.d_z * v, self.d_z * w
         d_x = d_y = None
         if self.d_x is not None:
-            tv, tw = walsh(v), walsh(w)
-            hv, hw, d_x = hv + walsh(self.d_x * tv), hw + walsh(self.d_x * tw), _overlap(tv, tw)
+            tv, tw = turn(v), turn(w)
+            hv, hw, d_x = hv + turn_back(self.d_x * tv), hw + turn_back(self.d_x * tw), _overlap(tv, tw)
         if self.d_y is not None:
-            s = _y_sign(v.shape[-1], v.dtype)
-            tv, tw = walsh(s * v), walsh(s * w)
-            hv, hw, d_y = hv + s * walsh(self.d_y * tv), hw + s * walsh(self.d_y * tw), _overlap(tv, tw)
+            s = self._y_sign(v.dtype)
+            tv, tw = turn(s * v), turn(s * w)
+            hv, hw, d_y = hv + s * turn_back(self.d_y * tv), hw + s * turn_back(self.d_y * tw), _overlap(tv, tw)
         even, odd = self.even, self.odd
         if self.even_strings:
-            fv, even = _flip_pair(self.even_strings, self.even, v, w)
-            hv, hw = hv + fv, hw + _flip(self.even_strings, self.even, w)
+            fv, even = _flip_pair(self.kernels, self.even_strings, self.even, v, w)
+            hv, hw = hv + fv, hw + _flip(self.kernels, self.even_strings, self.even, w)
         if self.odd_strings:
             # <w| -i (F v)> = <i w|F v>: the flips act on both rows alike.
-            fv, odd = _flip_pair(self.odd_strings, self.odd, v, times_i(w))
-            hv, hw = hv - times_i(fv), hw - times_i(_flip(self.odd_strings, self.odd, w))
-        return hv, hw, Operator(_overlap(v, w), d_x, d_y, even, odd, self.even_strings, self.odd_strings)
+            fv, odd = _flip_pair(self.kernels, self.odd_strings, self.odd, v, times_i(w))
+            hv, hw = hv - times_i(fv), hw - times_i(_flip(self.kernels, self.odd_strings, self.odd, w))
+        return hv, hw, Operator(_overlap(v, w), d_x, d_y, even, odd, self.even_strings, self.odd_strings, self.kernels)
 
     def bounds(self) -> Bounds:
         """The exact ranges of the diagonals and the sizes of the flipped strings, added up."""
@@ -181,6 +192,11 @@ class Operator(eqx.Module):
             radius = radius + jnp.abs(jnp.broadcast_to(coefficients, (len(strings),))).sum()
         return Bounds(center, radius)
 
+    def _y_sign(self, dtype: DTypeLike) -> Float[Array, " d"]:
+        """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
+        half = self.kernels.counts(self.d_z.shape[0].bit_length() - 1) >> 1
+        return (1 - 2 * (half & 1)).astype(dtype)
+
     def astype(self, dtype: DTypeLike) -> Operator:
         """The operator in another real precision."""
         arrays, rest = eqx.partition(self, eqx.is_array)
@@ -192,40 +208,33 @@ def times_i(rows: Rows) -> Rows:
     return jnp.stack([-rows[1], rows[0]])
 
 
-def _flip(strings: tuple[PauliString, ...], coefficients: Float[Array, "*k"], rows: Rows) -> Rows:
+def _flip(kernels: Kernels, strings: tuple[PauliString, ...], coefficients: Float[Array, "*k"], rows: Rows) -> Rows:
     # (P v)[b] = (-i)**n_y (-1)**popcount(b & sign) v[b ^ flip]; the odd power of -i is left to the caller.
     signs = np.array([(-1.0) ** (string.n_y // 2) for string in strings])
-    table = FlipTable.of(list(strings))
     if coefficients.ndim == 0:
-        return coefficients * apply_flips(table, jnp.asarray(signs, rows.dtype), rows)
-    return apply_flips(table, coefficients * signs, rows)
+        return coefficients * kernels.flips(strings, jnp.asarray(signs, rows.dtype), rows)
+    return kernels.flips(strings, coefficients * signs, rows)
 
 
 def _flip_pair(
-    strings: tuple[PauliString, ...], coefficients: Float[Array, "*k"], v: Rows, w: Rows
+    kernels: Kernels, strings: tuple[PauliString, ...], coefficients: Float[Array, "*k"], v: Rows, w: Rows
 ) -> tuple[Rows, Float[Array, "*k"]]:
     """sum_k c_k F_k v, and <w|F_k v> for every string, or their sum for a shared coefficient."""
     if coefficients.ndim == 0:
         # Row by row, and behind a barrier: else the gathers are done again inside the sum, one number at a time.
         one = jnp.ones_like(coefficients)
-        flipped = jax.lax.optimization_barrier(jnp.concatenate([_flip(strings, one, row[None]) for row in v]))
-        return coefficients * flipped, jnp.vdot(w, flipped)
+        flipped = jax.lax.optimization_barrier(jnp.concatenate([_flip(kernels, strings, one, row[None]) for row in v]))
+        return coefficients * flipped, jnp.tensordot(w, flipped, 2)
     if all(string.weight == 1 and string.sign == 0 for string in strings):
         n = v.shape[-1].bit_length() - 1
         sites = np.array([n - string.flip.bit_length() for string in strings])
-        return _flip(strings, coefficients, v), site_overlaps(v, w)[sites].astype(coefficients.dtype)
-    flipped, pull = jax.vjp(lambda c: _flip(strings, c, v), coefficients)
+        return _flip(kernels, strings, coefficients, v), kernels.site_overlaps(v, w)[sites].astype(coefficients.dtype)
+    flipped, pull = jax.vjp(lambda c: _flip(kernels, strings, c, v), coefficients)
     return flipped, pull(w)[0]
 
 
 def _overlap(v: Rows, w: Rows) -> Float[Array, " d"]:
     return v[0] * w[0] + v[1] * w[1] if len(v) == 2 else v[0] * w[0]
-
-
-def _y_sign(size: int, dtype: DTypeLike) -> Float[Array, " d"]:
-    """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
-    half = jax.lax.population_count(jnp.arange(size, dtype=jnp.int32)) >> 1
-    return (1 - 2 * (half & 1)).astype(dtype)
 
 
 def _kind(string: PauliString) -> str:
@@ -237,15 +246,16 @@ def _kind(string: PauliString) -> str:
     return "y" if string.sign == string.flip and string.n_y % 2 == 0 else "mixed"
 
 
-def _cheapest(n_spins: int, kinds: list[str], strings: tuple[PauliString, ...]) -> tuple[str, ...]:
+def _cheapest(pauli_sum: PauliSum, kinds: list[str], kernels: Kernels) -> tuple[str, ...]:
     """Which of the X and Y parts to transform: a transformed part costs two transforms, else each flip mask a gather.
 
     Two transforms cost as much as N gathers, measured at N = 10 to 20 on two CPU cores (benchmarks/NOTES.md).
     """
+    n_spins, strings = pauli_sum.n_spins, pauli_sum.strings
 
-    def cost(transformed: tuple[str, ...]) -> int:
+    def cost(transformed: tuple[str, ...]) -> float:
         masks = {s.flip for s, kind in zip(strings, kinds, strict=True) if kind != "z" and kind not in transformed}
-        return n_spins * len(transformed) + len(masks)
+        return n_spins * len(transformed) + len(masks) + _SEND * kernels.sent(n_spins, len(transformed), masks)
 
     options: list[tuple[str, ...]] = [(), ("x",), ("y",), ("x", "y")]
     return min((o for o in options if set(o) <= set(kinds)), key=cost)

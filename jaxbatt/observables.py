@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
-from jaxbatt.kernels import walsh
+from jaxbatt.kernels import ONE_DEVICE, Kernels
 from jaxbatt.paulis import PauliSum, one_body
 
 
@@ -21,34 +20,37 @@ class Gain(eqx.Module):
 
     Attributes:
         weights: (3, N) coefficients of X, Y, Z at each site.
-        diagonals: sum_i w_i s_i(b) for those of X, Y, Z that occur, s_i(b) = +1 for up and -1 for down.
+        diagonals: sum_i w_i s_i(b) for those of X, Y, Z that occur, s_i(b) = +1 for up and -1 for down; for X and Y in the
+            order that a transform leaves.
         many: the strings on several spins, where there are any.
     """
 
     weights: Float[Array, "3 n"]
     diagonals: tuple[Float[Array, " d"] | None, ...]
     many: Operator | None
+    kernels: Kernels = eqx.field(static=True)
 
     @classmethod
-    def of(cls, model: Model, axis: Axis, level: Float[Array, "*n"], dtype: DTypeLike) -> Gain:
+    def of(cls, model: Model, axis: Axis, level: Float[Array, "*n"], dtype: DTypeLike, kernels: Kernels = ONE_DEVICE) -> Gain:
         difference = model.difference - one_body(model.n_spins, axis, level)
         single = difference.select([string.weight == 1 for string in difference.strings])
         many = difference.select([string.weight > 1 for string in difference.strings])
         letters, sites = _places(single)
         weights = jnp.zeros((3, model.n_spins), dtype).at[letters, sites].add(single.coefficients.astype(dtype))
         masks = 2 ** np.arange(model.n_spins)[::-1]
-        zero = jnp.zeros(2**model.n_spins, dtype)
-        diagonals = tuple(walsh(zero.at[masks].set(weights[k])) if k in letters else None for k in range(3))
-        return cls(weights, diagonals, Operator.of(many).astype(dtype) if many.strings else None)
+        diagonals = tuple(
+            kernels.diagonal(model.n_spins, masks, weights[k], transformed=k < 2) if k in letters else None for k in range(3)
+        )
+        return cls(weights, diagonals, Operator.of(many, kernels).astype(dtype) if many.strings else None, kernels)
 
     def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
         """<H_0 - H> and the mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
-        densities = _densities(rows)
+        densities = _densities(rows, self.kernels)
         gain = jnp.zeros((), rows.dtype) if self.many is None else expectation(self.many, rows)
         for density, diagonal in zip(densities, self.diagonals, strict=True):
             if diagonal is not None:
                 gain = gain + jnp.sum(density * diagonal)
-        return gain, _mean_spin(densities)
+        return gain, _mean_spin(densities, self.kernels)
 
     def forms(self, vectors: Float[Array, "2 l d"]) -> Float[Array, "2 l l"] | None:
         """<v_j|(H_0 - H) v_k> for two sets of real vectors; None where H_0 - H is not real.
@@ -60,7 +62,8 @@ class Gain(eqx.Module):
             return None
         image = jnp.zeros_like(vectors) if along_z is None else along_z * vectors
         if along_x is not None:
-            image = image + walsh(along_x * walsh(vectors)) / vectors.shape[-1]
+            turned = along_x * self.kernels.transform(vectors)
+            image = image + self.kernels.transform_back(turned) / vectors.shape[-1]
         if self.many is not None:
             image = image + self.many.apply(vectors.reshape(-1, vectors.shape[-1])).reshape(vectors.shape)
         return jnp.einsum("sjd,skd->sjk", vectors, image)
@@ -72,21 +75,20 @@ class Gain(eqx.Module):
         return Bounds(jnp.asarray(center, self.weights.dtype), radius + lengths.sum())
 
 
-def magnetization(rows: Rows) -> Float[Array, 3]:
+def magnetization(rows: Rows, kernels: Kernels = ONE_DEVICE) -> Float[Array, 3]:
     """The mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
-    return _mean_spin(_densities(rows))
+    return _mean_spin(_densities(rows, kernels), kernels)
 
 
-def _densities(rows: Rows) -> tuple[Float[Array, " d"], ...]:
-    """Probabilities of the basis states in the X, Y, and Z basis."""
-    size = rows.shape[-1]
-    return _density(walsh(rows)) / size, _density(walsh(_y_to_x(rows))) / size, _density(rows)
+def _densities(rows: Rows, kernels: Kernels) -> tuple[Float[Array, " d"], ...]:
+    """Probabilities of the basis states in the X, Y, and Z basis, the first two in the order that a transform leaves."""
+    size, turn = rows.shape[-1], kernels.transform
+    return _density(turn(rows)) / size, _density(turn(_y_to_x(rows, kernels))) / size, _density(rows)
 
 
-def _mean_spin(densities: tuple[Float[Array, " d"], ...]) -> Float[Array, 3]:
-    size = densities[0].shape[-1]
-    n_spins = size.bit_length() - 1
-    total = (n_spins - 2 * jax.lax.population_count(jnp.arange(size, dtype=jnp.int32))).astype(densities[0].dtype)
+def _mean_spin(densities: tuple[Float[Array, " d"], ...], kernels: Kernels) -> Float[Array, 3]:
+    n_spins = densities[0].shape[-1].bit_length() - 1
+    total = (n_spins - 2 * kernels.counts(n_spins)).astype(densities[0].dtype)
     return jnp.stack([jnp.sum(density * total) for density in densities]) / n_spins
 
 
@@ -94,9 +96,9 @@ def _density(rows: Rows) -> Float[Array, " d"]:
     return rows[0] ** 2 + rows[1] ** 2
 
 
-def _y_to_x(rows: Rows) -> Rows:
+def _y_to_x(rows: Rows, kernels: Kernels) -> Rows:
     """(-i)**popcount(b) psi_b, the rotation by which each Y becomes X."""
-    turns = jax.lax.population_count(jnp.arange(rows.shape[-1], dtype=jnp.int32)) & 3
+    turns = kernels.counts(rows.shape[-1].bit_length() - 1) & 3
     real, imaginary = rows
     swapped = turns % 2 == 1
     first, second = jnp.where(swapped, imaginary, real), jnp.where(swapped, -real, imaginary)

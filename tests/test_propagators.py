@@ -25,18 +25,25 @@ def each(propagators=PROPAGATORS):
     return pytest.mark.parametrize("propagator", propagators, ids=lambda p: type(p).__name__)
 
 
+class Dense(NamedTuple):
+    """A Hermitian matrix (real part, imaginary part) on one device."""
+
+    matrix: jax.Array
+    pieces: int = 1
+
+    def apply(self, rows):
+        if len(rows) == 1:
+            return rows @ self.matrix[0].T
+        (x, y), (a, b) = rows, self.matrix
+        return jnp.stack([a @ x - b @ y, a @ y + b @ x])
+
+
 @functools.cache
 def advance(propagator):
     """``advance`` for a stack of dense Hamiltonians (real part, imaginary part): one compilation for all of a shape and dtype."""
 
     def run(matrix, center, radius, rows, offsets, limit, rate):
-        def apply(rows):
-            if len(rows) == 1:
-                return rows @ matrix[0].T
-            (x, y), (a, b) = rows, matrix
-            return jnp.stack([a @ x - b @ y, a @ y + b @ x])
-
-        return propagator.advance(apply, center, radius, rows, offsets, limit, rate)
+        return propagator.advance(Dense(matrix), center, radius, rows, offsets, limit, rate)
 
     return jax.jit(jax.vmap(run))
 

@@ -18,6 +18,8 @@ COUPLINGS = dense.random_couplings(RNG, N)
 class Dense:
     """A Hermitian matrix (real part, imaginary part) as the operator of an adjoint."""
 
+    pieces = 1
+
     def __init__(self, matrix):
         self.matrix = matrix
 

@@ -27,11 +27,11 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     if n_bits <= _CACHED or jax.default_backend() != "cpu":
         low = min(_LOW, n_bits)
         blocks = v.reshape(*v.shape[:-1], -1, 2**low) @ jnp.asarray(_hadamard(low), v.dtype)
-        return _butterflies(blocks.reshape(v.shape), low, n_bits)
-    return _butterflies(jax.lax.map(walsh, v.reshape(-1, 2**_CACHED)).reshape(v.shape), _CACHED, n_bits)
+        return butterflies(blocks.reshape(v.shape), low, n_bits)
+    return butterflies(jax.lax.map(walsh, v.reshape(-1, 2**_CACHED)).reshape(v.shape), _CACHED, n_bits)
 
 
-def _butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
+def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
     """The transform of the bits first, ..., stop - 1."""
     for lowest in range(first, stop, _STEP):
         count = min(_STEP, stop - lowest)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows
-from jaxbatt.propagators._segment import Apply, States, accumulate
+from jaxbatt.propagators._segment import States, accumulate
+
+Apply: TypeAlias = Callable[[Rows], Rows]
 
 
 class _Loop(NamedTuple):
@@ -19,7 +22,13 @@ class _Loop(NamedTuple):
 
 
 def expand(
-    shifted: Apply, rows: Rows, coefficients: Float[Array, "m k"], growth: Float[Array, " k"], back: float, pairs: Int[Array, ""]
+    shifted: Apply,
+    rows: Rows,
+    coefficients: Float[Array, "m k"],
+    growth: Float[Array, " k"],
+    back: float,
+    pairs: Int[Array, ""],
+    pieces: int,
 ) -> tuple[States, tuple[Rows, Rows]]:
     """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
 
@@ -33,6 +42,7 @@ def expand(
         growth: (K,) factors of the recurrence.
         back: weight of the vector before the last.
         pairs: number of pairs to add, at most K / 2.
+        pieces: in which the amplitudes are held (:class:`Action`).
 
     Returns:
         the M states; the last two vectors v_{2 pairs - 1}, v_{2 pairs}, from which the recurrence can be run back.
@@ -47,7 +57,7 @@ def expand(
         loop = _filled(shifted, growth, back, first, jnp.minimum(height, pairs - first), loop)
         piece = jax.lax.dynamic_slice_in_dim(table, first, height, 3)
         piece = piece.swapaxes(1, 2).reshape(2, count, -1)
-        return first + height, loop, accumulate(states, piece, loop.vectors.reshape(2, -1, size))
+        return first + height, loop, accumulate(states, piece, loop.vectors.reshape(2, -1, size), pieces)
 
     states = jnp.zeros((2, count, size), rows.dtype)
     start = (jnp.zeros((), int), _begin(rows, height), states)

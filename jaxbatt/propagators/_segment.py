@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
 import jax
@@ -11,8 +10,20 @@ from jaxtyping import Array, Float, Int
 from jaxbatt._checks import check_positive
 from jaxbatt._types import Rows, Scalar
 
-Apply: TypeAlias = Callable[[Rows], Rows]
 States: TypeAlias = Float[Array, "2 m d"]
+
+
+class Action(Protocol):
+    """A Hermitian operator H as far as a propagator needs it."""
+
+    @property
+    def pieces(self) -> int:
+        """Equal pieces in which the amplitudes are held, each on a device of its own."""
+        ...
+
+    def apply(self, rows: Rows) -> Rows:
+        """H on real rows, (1, d) or (2, d)."""
+        ...
 
 
 class Segment(NamedTuple):
@@ -44,12 +55,19 @@ class Propagator(Protocol):
         ...
 
     def advance(
-        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+        self,
+        operator: Action,
+        center: Scalar,
+        radius: Scalar,
+        rows: Rows,
+        offsets: Float[Array, " m"],
+        limit: Scalar,
+        rate: Scalar,
     ) -> Segment:
         """Evolves from offset 0 towards ``limit`` with an error of at most ``rate`` per unit of time.
 
         Args:
-            apply: H on real rows, (1, d) or (2, d).
+            operator: H.
             center: middle of an interval that encloses the spectrum of H.
             radius: half of its length.
             rows: the state at offset 0.
@@ -65,12 +83,16 @@ def check_tolerance(tol: float) -> None:
     check_positive("tol", tol, "the default of 1e-10 bounds the error of the state")
 
 
-def accumulate(states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"]) -> States:
+def accumulate(states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"], pieces: int) -> States:
     """Returns states + coefficients @ vectors for each of the two rows, in place and by columns that fit the cache.
 
-    ``vectors`` are two sets, one for each row, or one set for both.
+    ``vectors`` are two sets, one for each row, or one set for both. Where the columns lie in pieces on as many devices, each
+    adds up its own.
     """
     size = states.shape[-1]
+    if pieces > 1:
+        old, new = (x.reshape(*x.shape[:2], pieces, size // pieces) for x in (states, vectors))
+        return jax.vmap(lambda s, v: accumulate(s, coefficients, v, 1), 2, 2)(old, new).reshape(states.shape)
     chunk = max(2**12, size // 256)
     if size % chunk:
         return states + coefficients @ vectors

@@ -15,12 +15,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._segment import Apply, States
+from jaxbatt.propagators._expansion import Apply
+from jaxbatt.propagators._segment import States
 from jaxbatt.propagators.chebyshev import Series, series
 
 
 class Differentiable(Protocol):
     """A Hamiltonian that can be differentiated."""
+
+    @property
+    def pieces(self) -> int:
+        """Equal pieces in which the amplitudes are held, each on a device of its own."""
+        ...
 
     def apply(self, rows: Rows) -> Rows:
         """H on real rows."""
@@ -104,7 +110,7 @@ def pull_short(
     """
     offsets = jnp.append(jnp.asarray(-_NODES, length.dtype), -1) * length
     terms = series(center, radius, offsets, length, rate, 1.01 * SHORT)
-    states, _ = terms.states(operator.apply, rows)
+    states, _ = terms.states(operator, rows)
     weights = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None]
     sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:-1]), states, 2)
     last = terms.coefficients[-1].astype(rows.dtype)

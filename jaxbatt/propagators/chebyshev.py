@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._expansion import expand, spanned
-from jaxbatt.propagators._segment import Apply, Segment, States, check_tolerance
+from jaxbatt.propagators._expansion import Apply, expand, spanned
+from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
 
 _REACH = 400.0
 """Largest radius * time of a segment. Its tail costs some 40 terms, so longer segments would gain little."""
@@ -41,12 +41,19 @@ class Chebyshev:
         check_tolerance(self.tol)
 
     def advance(
-        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+        self,
+        operator: Action,
+        center: Scalar,
+        radius: Scalar,
+        rows: Rows,
+        offsets: Float[Array, " m"],
+        limit: Scalar,
+        rate: Scalar,
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
         reach = jnp.minimum(limit, longest(radius))
         terms = series(center, radius, jnp.append(jnp.minimum(offsets, reach), reach), reach, rate)
-        states, top = terms.states(apply, rows)
+        states, top = terms.states(operator, rows)
         return Segment(states, reach, terms.error, 2 * terms.needed, (*top, terms.pairs))
 
 
@@ -84,9 +91,17 @@ class Series(NamedTuple):
         """H' v = (H - center) v / radius."""
         return (apply(v) - self.center * v) / self.radius
 
-    def states(self, apply: Apply, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
+    def states(self, operator: Action, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
-        return expand(lambda v: self.scaled(apply, v), rows, self.coefficients, self._growth(rows), 1, self.pairs)
+        return expand(
+            lambda v: self.scaled(operator.apply, v),
+            rows,
+            self.coefficients,
+            self._growth(rows),
+            1,
+            self.pairs,
+            operator.pieces,
+        )
 
     def spanned(self, apply: Apply, rows: Rows) -> tuple[Float[Array, "2 l d"], Float[Array, "2 m l"]]:
         """The vectors that the M states are sums of, and their coefficients, for real and imaginary part."""

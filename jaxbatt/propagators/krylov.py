@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxbatt._linalg import eigh
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._segment import Apply, Segment, accumulate, check_tolerance
+from jaxbatt.propagators._segment import Action, Segment, accumulate, check_tolerance
 
 _CANDIDATES = 2.0 ** (-np.arange(96)[::-1] / 4)
 """Fractions of the limit that are tried as the length of a segment."""
@@ -42,14 +42,21 @@ class Krylov:
             raise ValueError(f"`dim` must be an integer of at least 2, but it is {self.dim!r}; 30 is usual.")
 
     def advance(
-        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+        self,
+        operator: Action,
+        center: Scalar,
+        radius: Scalar,
+        rows: Rows,
+        offsets: Float[Array, " m"],
+        limit: Scalar,
+        rate: Scalar,
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
         eps = jnp.finfo(rows.dtype).eps
         # Rounding noise in states of high energy would be blown up by every application of H and shorten the segment.
         noise = jnp.where(jnp.abs(rows) < 4 * eps, rows, 0)
         rows = rows - noise
-        basis, alpha, beta = _lanczos(apply, rows, self.dim, radius)
+        basis, alpha, beta = _lanczos(operator, rows, self.dim, radius)
         alpha = alpha - alpha[0]
         levels, vectors = eigh(jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1))
 
@@ -74,12 +81,12 @@ class Krylov:
         else:
             table = jnp.stack([jnp.hstack([real, -imaginary]), jnp.hstack([imaginary, real])])
         norm = jnp.sqrt(jnp.sum(rows**2))
-        states = accumulate(states, norm * table, basis.reshape(1, -1, rows.shape[-1]))
+        states = accumulate(states, norm * table, basis.reshape(1, -1, rows.shape[-1]), operator.pieces)
         return Segment(states, reach, error[last] + rounding[last], jnp.asarray(self.dim))
 
 
 def _lanczos(
-    apply: Apply, rows: Rows, dim: int, radius: Scalar
+    operator: Action, rows: Rows, dim: int, radius: Scalar
 ) -> tuple[Float[Array, "r k d"], Float[Array, " k"], Float[Array, " k"]]:
     """The basis v_1 .. v_dim, as rows first, with the diagonal alpha and the couplings beta to the next vector.
 
@@ -91,7 +98,7 @@ def _lanczos(
     def step(k: Int[Array, ""], carry: tuple[Array, ...]) -> tuple[Array, ...]:
         basis, alpha, beta, before, v = carry
         basis = jax.lax.dynamic_update_slice_in_dim(basis, v[:, None], k, 1)
-        w = apply(v) - jnp.where(k > 0, beta[k - 1], 0) * before
+        w = operator.apply(v) - jnp.where(k > 0, beta[k - 1], 0) * before
         projection = jnp.sum(v * w)
         w = w - projection * v
         norm = jnp.sqrt(jnp.sum(w**2))

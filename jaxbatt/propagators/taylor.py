@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import expand
-from jaxbatt.propagators._segment import Apply, Segment, check_tolerance
+from jaxbatt.propagators._segment import Action, Segment, check_tolerance
 
 _TERMS = 64
 _REACH = 4.0
@@ -36,7 +36,14 @@ class Taylor:
         check_tolerance(self.tol)
 
     def advance(
-        self, apply: Apply, center: Scalar, radius: Scalar, rows: Rows, offsets: Float[Array, " m"], limit: Scalar, rate: Scalar
+        self,
+        operator: Action,
+        center: Scalar,
+        radius: Scalar,
+        rows: Rows,
+        offsets: Float[Array, " m"],
+        limit: Scalar,
+        rate: Scalar,
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
         eps = jnp.finfo(rows.dtype).eps
@@ -53,5 +60,7 @@ class Taylor:
         k = jnp.arange(_TERMS)
         signs = jnp.where(k % 2 == 0, 1.0, -1.0) * jnp.where(k // 2 % 2 == 0, 1.0, -1.0)
         coefficients = signs.astype(rows.dtype) * fraction[:, None] ** k
-        states, _ = expand(lambda v: (apply(v) - center * v) / radius, rows, coefficients, z / order, 0, pairs)
+        states, _ = expand(
+            lambda v: (operator.apply(v) - center * v) / radius, rows, coefficients, z / order, 0, pairs, operator.pieces
+        )
         return Segment(states, reach, tails[n_terms - 1] + eps * (2 * pairs + jnp.exp(z)), 2 * pairs)

@@ -187,10 +187,10 @@ def _with_outputs(
     center, radius = bounds
     half = ((at.time - begin) / 2).astype(radius.dtype)
     to_anchor = series(center, radius, -half[None], half, sweep.rate)
-    anchor = to_anchor.states(operator.apply, at.rows)[0][:, 0]
+    anchor = to_anchor.states(operator, at.rows)[0][:, 0]
     offsets = jnp.where(outputs.mine, outputs.times - begin, 0).astype(half.dtype) - half
     terms = series(center, radius, jnp.concatenate([offsets, half[None], -half[None]]), half, sweep.rate)
-    states, top = terms.states(operator.apply, anchor)
+    states, top = terms.states(operator, anchor)
     before = states[:, -1]
     states, derivatives = _cotangent_states(sweep, operator, states[:, :-2], outputs, at.derivatives)
     distances = series(center, radius, jnp.append(offsets + half, 2 * half), 2 * half, sweep.rate)

@@ -134,7 +134,7 @@ class SteppedEvolution(Evolution):
         limit = (end - carry.time).astype(rows.dtype)
         offsets = (wanted - carry.time).astype(rows.dtype)
         center, radius = stretch.bounds
-        segment = self.propagator.advance(stretch.operator.apply, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
+        segment = self.propagator.advance(stretch.operator, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
         gains, magnetization = _measure_all(stretch.gain, segment.states)
         finished = segment.reach >= limit
         time = jnp.where(finished, end, carry.time + segment.reach)

@@ -16,6 +16,11 @@ from jaxbatt.bounds import Bounds
 class Generator(Protocol):
     """A Hermitian operator as far as stepping and its derivative need it."""
 
+    @property
+    def pieces(self) -> int:
+        """Equal pieces in which the amplitudes are held, each on a device of its own."""
+        ...
+
     def apply(self, rows: Rows) -> Rows:
         """H on real rows."""
         ...

@@ -135,6 +135,7 @@ class LadderOperator(eqx.Module):
     S_x**2 + S_y**2 = N (N + 2) - S_z**2 is diagonal. The constant makes the ends of the ladder, where S_z**2 = N**2, exact zeros.
     """
 
+    pieces: ClassVar[int] = 1
     n_spins: int = eqx.field(static=True)
     fields: Float[Array, 3]
     couplings: Float[Array, 3]

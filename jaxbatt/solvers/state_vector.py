@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import require_memory, total_memory
+from jaxbatt._checks import checked_mesh, require_memory, total_memory
 from jaxbatt._types import Axis, Rows, Scalar, State
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import Bounds, local_bounds
 from jaxbatt.hamiltonian import Model, Operator, model_of
+from jaxbatt.kernels import ONE_DEVICE, Kernels, Sharded
 from jaxbatt.observables import Gain, magnetization
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.propagators import Chebyshev, Propagator
@@ -58,15 +60,30 @@ class StateVector:
     Args:
         propagator: ``Chebyshev`` (default), ``Krylov`` or ``Taylor``.
         dtype: complex128 (default) or complex64; the error estimate follows it.
+        mesh: a ``jax.sharding.Mesh`` with one axis of D = 1, 2, 4, 8, ... devices, of this process or of many
+            (``jax.distributed.initialize``); each holds 2**N / D amplitudes. By default one device holds all.
 
     Raises:
-        ValueError: the state does not fit the memory (when used), or dtype is not complex.
+        ValueError: the state does not fit the memory of a device (when used); dtype is not complex; mesh is no mesh, has
+            more than one axis, or a number of devices that is no power of two or (when used) larger than 2**(N / 2).
+
+    Example:
+        >>> solver = StateVector(mesh=jax.make_mesh((jax.device_count(),), ("devices",)))
+        >>> charge(battery, ConstantField(4.0), jnp.linspace(0, 0.5, 200), solver=solver).work
     """
 
     propagator: Propagator = Chebyshev()
     dtype: Any = None
+    mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
+        if self.mesh is not None:
+            object.__setattr__(self, "mesh", checked_mesh(self.mesh))
+            if self.mesh.size & (self.mesh.size - 1):
+                raise ValueError(
+                    f"`mesh` must have 1, 2, 4, 8, ... devices, numbered by bits of the basis index, but has {self.mesh.size}; "
+                    f"take {2 ** (self.mesh.size.bit_length() - 1)} of them."
+                )
         if self.dtype is None:
             return
         if np.dtype(self.dtype) not in (np.complex64, np.complex128):
@@ -75,15 +92,18 @@ class StateVector:
 
     def prepare(self, battery: Battery, protocol: Protocol) -> Problem:
         n = battery.n_spins
-        require_memory(
-            _VECTORS * 2**n * self._real_dtype().itemsize, f"StateVector with {n} spins", "take fewer spins, or dtype=complex64"
-        )
+        if self.mesh is not None and self.mesh.size**2 > 2**n:
+            raise ValueError(
+                f"`mesh` has {self.mesh.size} devices, too many for {n} spins; take at most {2 ** (n // 2)} of them, "
+                "or StateVector() on one device."
+            )
+        remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
+        require_memory(self._sharing() * _VECTORS * self._row_bytes(n), f"StateVector with {n} spins", remedy)
         return problem_of(battery, protocol)
 
     def evolve(self, problem: Problem) -> SteppedEvolution:
-        dtype = self._real_dtype()
-        system = PauliSystem(problem, str(dtype))
-        bytes_each = 2 * 2**problem.model.n_spins * dtype.itemsize
+        system = PauliSystem(problem, str(self._real_dtype()), ONE_DEVICE if self.mesh is None else Sharded(self.mesh))
+        bytes_each = self._sharing() * 2 * self._row_bytes(problem.model.n_spins)
         held = max(1, total_memory() // 8 // bytes_each - 1)
         return SteppedEvolution(
             edges=problem.protocol.edges, levels=problem.protocol.levels, system=system, propagator=self.propagator, held=held
@@ -92,6 +112,16 @@ class StateVector:
     def _real_dtype(self) -> np.dtype:
         return np.dtype(jnp.finfo(self.dtype or jnp.result_type(complex)).dtype)
 
+    def _row_bytes(self, n_spins: int) -> int:
+        """Of one real row on one device."""
+        return 2**n_spins * self._real_dtype().itemsize // (1 if self.mesh is None else self.mesh.size)
+
+    def _sharing(self) -> int:
+        """Devices with one memory: those of a CPU have that of the machine."""
+        if self.mesh is None or self.mesh.devices.flat[0].platform != "cpu":
+            return 1
+        return len(self.mesh.local_devices)
+
 
 class PauliSystem(System):
     """The 2**N amplitudes of a Pauli-sum battery."""
@@ -99,9 +129,10 @@ class PauliSystem(System):
     solver: ClassVar[str] = "StateVector"
     problem: Problem
     dtype: str = eqx.field(static=True)
+    kernels: Kernels = eqx.field(static=True, default=ONE_DEVICE)
 
     def initial_rows(self) -> Rows:
-        rows = initial_rows(self.problem.start, self.problem.state, self.problem.model.n_spins, self.dtype)
+        rows = initial_rows(self.problem.start, self.problem.state, self.problem.model.n_spins, self.dtype, self.kernels)
         is_real = self.problem.model.drift.is_real and self.problem.protocol.axis != "y"
         if len(rows) == 2 or is_real:
             return rows
@@ -110,8 +141,9 @@ class PauliSystem(System):
     def stretch(self, level: Float[Array, "*n"]) -> Stretch:
         model, axis = self.problem.model, self.problem.protocol.axis
         hamiltonian = charging_hamiltonian(model, axis, level)
-        operator = Operator.of(hamiltonian).astype(self.dtype)
-        return Stretch(operator, Gain.of(model, axis, level, self.dtype), self._enclosed(operator, hamiltonian))
+        operator = Operator.of(hamiltonian, self.kernels).astype(self.dtype)
+        gain = Gain.of(model, axis, level, self.dtype, self.kernels)
+        return Stretch(operator, gain, self._enclosed(operator, hamiltonian))
 
     def energy_bounds(self) -> tuple[Bounds, Scalar]:
         _, initial = super().energy_bounds()
@@ -122,13 +154,14 @@ class PauliSystem(System):
         return operator.bounds().within(Bounds(local.center.astype(self.dtype), local.radius.astype(self.dtype)))
 
     def generator(self, level: Float[Array, "*n"]) -> Operator:
-        return Operator.charging(self.problem.model.drift, self.problem.protocol.axis, level).astype(self.dtype)
+        drift, axis = self.problem.model.drift, self.problem.protocol.axis
+        return Operator.charging(drift, axis, level, self.kernels).astype(self.dtype)
 
     def energy(self) -> Operator:
-        return Operator.products(self.problem.model.energy).astype(self.dtype)
+        return Operator.products(self.problem.model.energy, self.kernels).astype(self.dtype)
 
     def magnetization(self, rows: Rows) -> Float[Array, 3]:
-        return magnetization(rows)
+        return magnetization(rows, self.kernels)
 
 
 def charging_hamiltonian(model: Model, axis: Axis, level: Float[Array, "*n"]) -> PauliSum:
@@ -136,10 +169,9 @@ def charging_hamiltonian(model: Model, axis: Axis, level: Float[Array, "*n"]) ->
     return model.drift + one_body(model.n_spins, axis, level)
 
 
-def initial_rows(start: str, state: Array | None, n_spins: int, dtype: DTypeLike) -> Rows:
+def initial_rows(start: str, state: Array | None, n_spins: int, dtype: DTypeLike, kernels: Kernels = ONE_DEVICE) -> Rows:
     """The initial state as one real row, or as two where it is complex."""
     if state is None:
-        index = -1 if start == "down" else 0
-        return jnp.zeros((1, 2**n_spins), dtype).at[0, index].set(1)
+        return kernels.initial_rows(n_spins, down=start == "down", dtype=dtype)
     parts = [state.real, state.imag] if jnp.iscomplexobj(state) else [state]
-    return jnp.stack(parts).astype(dtype)
+    return kernels.spread(jnp.stack(parts).astype(dtype))

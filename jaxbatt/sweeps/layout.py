@@ -77,11 +77,12 @@ class Layout(NamedTuple):
         return {name: (name, values, _units(name, self.units)) for name, values in arrays}
 
 
-def points_of(batch_size: int | Literal["auto"], grid: Grid) -> int:
-    """Points of a chunk."""
+def points_of(batch_size: int | Literal["auto"], grid: Grid, devices: int = 1) -> int:
+    """Points of a chunk, which so many devices compute together."""
     if batch_size == "auto":
         # A CPU computes a chunk on each core; another device computes one chunk at a time, which should fill it.
-        return int(np.clip(grid.traced().size // _CHUNKS, *_CHUNK_POINTS)) if jax.default_backend() == "cpu" else LANES
+        each = int(np.clip(grid.traced().size // _CHUNKS, *_CHUNK_POINTS)) if jax.default_backend() == "cpu" else LANES
+        return each * devices
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise ValueError(f'`batch_size` must be "auto" or an integer of at least 1, but it is {batch_size!r}.')
     return int(batch_size)

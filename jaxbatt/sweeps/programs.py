@@ -21,6 +21,8 @@ import jax
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array
 
 from jaxbatt._checks import available_memory, require_memory, total_memory
 from jaxbatt.sweeps.axes import Traced
@@ -35,8 +37,10 @@ LANES, _SHARE = 4096, 4
 class Program:
     """A function of the traced values for one combination of static values."""
 
-    def __init__(self, fn: Callable[..., Any], static: dict[str, Any], grid: Traced, alone: threading.Lock) -> None:
-        self._static, self._grid, self._alone = static, grid, alone
+    def __init__(
+        self, fn: Callable[..., Any], static: dict[str, Any], grid: Traced, alone: threading.Lock, mesh: Mesh | None
+    ) -> None:
+        self._static, self._grid, self._alone, self._mesh = static, grid, alone, mesh
         self._wide = is_wide()
         self._single = jax.jit(functools.partial(fn, **static))
         values = {name: jax.ShapeDtypeStruct((), column.dtype) for name, column in grid.sample.items()}
@@ -82,10 +86,11 @@ class Program:
         with self._lock:
             if self._built is None:
                 lanes, limit = (_CPU_LANES, _CPU_BYTES) if jax.default_backend() == "cpu" else (LANES, total_memory() // _SHARE)
+                points = -(-self._grid.size // self._devices)
                 # A power of two, so that all lanes are computed by the same vector instructions.
-                built = self._compile(min(lanes, 1 << (self._grid.size - 1).bit_length()))
-                if built.bytes > limit and built.lanes > 1:
-                    built = self._compile(max(1, 2 ** int(np.log2(built.lanes * limit / built.bytes))))
+                built = self._compile(min(lanes, 1 << (points - 1).bit_length()))
+                if built.bytes > limit and built.each > 1:
+                    built = self._compile(max(1, 2 ** int(np.log2(built.each * limit / built.bytes))))
                 require_memory(built.bytes, f"one point at {_shown(self._static)}", "take fewer spins")
                 self._built = built
             return self._built
@@ -98,26 +103,43 @@ class Program:
                 with self._alone if self.is_heavy(built) else contextlib.nullcontext():
                     return built.run(points, count)
             except jax.errors.JaxRuntimeError as error:
-                if built.lanes == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                if built.each == 1 or "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 with self._lock:
                     if self._built is built:
-                        self._built = self._compile(built.lanes // 2)
+                        self._built = self._compile(built.each // 2)
 
     def is_heavy(self, built: Built) -> bool:
-        """Whether it would not fit the memory once for each core, and so runs one at a time."""
-        return 2 * built.bytes * (os.cpu_count() or 1) > available_memory()
+        """Whether it runs one at a time: it would not fit the memory once for each core, or takes several devices at once.
 
-    def _compile(self, lanes: int) -> Built:
+        Two programs that wait for one another on the same devices, each on another one, would wait for ever.
+        """
+        return built.devices > 1 or 2 * built.bytes * (os.cpu_count() or 1) > available_memory()
+
+    @property
+    def _devices(self) -> int:
+        return 1 if self._mesh is None else self._mesh.size
+
+    def _compile(self, each: int) -> Built:
+        """With so many lanes on each device."""
+        lanes = each * self._devices
         inputs = {name: jax.ShapeDtypeStruct((lanes,), column.dtype) for name, column in self._grid.sample.items()}
-        # The number of the lane gives vmap an axis where no value is traced.
-        many = jax.vmap(lambda lane, values: columns(self._single(**values)))
+
+        def many(values: dict[str, Array]) -> dict[str, Any]:
+            # The number of the lane gives vmap an axis where no value is traced.
+            return jax.vmap(lambda lane, values: columns(self._single(**values)))(jnp.arange(each), values)
+
+        if self._mesh is not None:
+            # Each device runs the program of its own lanes, so that no loop waits for those of another.
+            split = PartitionSpec(self._mesh.axis_names)
+            many = jax.shard_map(many, mesh=self._mesh, in_specs=split, out_specs=split, check_vma=False)
         # A thread does not inherit the precision that was chosen around the sweep.
         with jax.enable_x64(self._wide):
-            call = jax.jit(lambda values: many(jnp.arange(lanes), values)).lower(inputs).compile()
+            call = jax.jit(many).lower(inputs).compile()
         analysis: Any = call.memory_analysis()
         size = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-        return Built(call, lanes, size)
+        devices = max(len(sharding.device_set) for sharding in jax.tree.leaves(call.output_shardings))
+        return Built(call, lanes, each, size, devices)
 
 
 class Built(NamedTuple):
@@ -126,12 +148,16 @@ class Built(NamedTuple):
     Attributes:
         call: takes the traced values of all lanes.
         lanes: points at a time.
-        bytes: memory that a call takes.
+        each: points at a time on each device.
+        bytes: memory that a call takes on each device.
+        devices: that it takes at once.
     """
 
     call: Callable[[dict[str, np.ndarray]], dict[str, Any]]
     lanes: int
+    each: int
     bytes: int
+    devices: int
 
     def run(self, points: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         """The columns of some points; the last lanes are filled up with the last point."""
@@ -146,8 +172,8 @@ class Built(NamedTuple):
 class Programs:
     """All programs of a function, made when they are needed."""
 
-    def __init__(self, fn: Callable[..., Any], grid: Traced) -> None:
-        self._fn, self._grid = fn, grid
+    def __init__(self, fn: Callable[..., Any], grid: Traced, mesh: Mesh | None = None) -> None:
+        self._fn, self._grid, self._mesh = fn, grid, mesh
         self._made: dict[tuple[Any, ...], Program] = {}
         self._lock, self._alone = threading.Lock(), threading.Lock()
 
@@ -156,7 +182,7 @@ class Programs:
         key = tuple(static.values())
         with self._lock:
             if key not in self._made:
-                self._made[key] = Program(self._fn, static, self._grid, self._alone)
+                self._made[key] = Program(self._fn, static, self._grid, self._alone, self._mesh)
             return self._made[key]
 
 
