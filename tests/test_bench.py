@@ -13,6 +13,7 @@ from jaxbatt.bench import charge, devices, fresh, machine, timer
 from jaxbatt.bench.programs import applying
 from jaxbatt.cli import app, main
 from jaxbatt.hamiltonian import Operator, model_of
+from jaxbatt.kernels import ONE_DEVICE
 from jaxbatt.paulis import one_body
 
 QUICK = ("--quick", "--repeats", "1", "--spins", "3")
@@ -102,7 +103,7 @@ def test_apply_compares_all_choices_with_a_copy(results):
 def test_traffic_counts_passes(n, choice, rows, vectors):
     charger = model_of(jb.SpinBattery(1.0, jb.nearest_neighbor(n, 1.0))).drift + one_body(n, "x", jnp.asarray(4.0))
     kinds = ["z"] * (n - 1) + ["x"] * n
-    operator = Operator._placed(charger, kinds, choice)
+    operator = Operator._placed(charger, kinds, choice, ONE_DEVICE)
     assert applying.traffic(operator, rows) == vectors * 8 * 2**n
 
 

@@ -93,8 +93,9 @@ def pull_short(
 
     With psi and lambda carried back to each time s, the derivative is the integral of Im <lambda(s)| dH |psi(s)>, whose
     frequencies are at most 2 radius: a Gauss rule of eight nodes s_q leaves some 1e-11 of it. The psi(s_q) are held;
-    lambda(s_q) = sum_k c_k(s_q) u_k is not: the u_k meet sum_q conj(c_k(s_q)) w_q psi(s_q) as the recurrence makes them.
-    It costs two evolutions and half of one, where :func:`pull_states` and what it is given cost four.
+    lambda(s_q) = sum_k c_k(s_q) u_k is not: the u_k meet sum_q conj(c_k(s_q)) w_q psi(s_q) as the recurrence makes them, and
+    since dH is Hermitian, what is computed for H u_k serves the derivative, too. It costs little more than two evolutions,
+    where :func:`pull_states` and what it is given cost four.
 
     Args:
         operator: H.

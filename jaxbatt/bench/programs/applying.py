@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 import jaxbatt as jb
 from jaxbatt.hamiltonian import Operator, _cheapest, _kind, model_of
+from jaxbatt.kernels import ONE_DEVICE
 from jaxbatt.kernels.flips import _FUSED
 from jaxbatt.kernels.walsh import _CACHED, _LOW, _STEP
 from jaxbatt.paulis import one_body
@@ -30,12 +31,12 @@ def applications(*, n: int, chain: str, alpha: float, copied: int = _COPIED) -> 
     couplings = jb.nearest_neighbor(n, 1.0) if chain == "NN" else jb.power_law(n, 1.0, 1.0)
     charger = model_of(jb.SpinBattery(1.0, couplings, alpha)).drift + one_body(n, "x", jnp.asarray(4.0))
     kinds = [_kind(string) for string in charger.strings]
-    rule = _cheapest(n, kinds, charger.strings)
+    rule = _cheapest(charger, kinds, ONE_DEVICE)
     radius = float(jnp.abs(charger.coefficients).sum())
     choices = [rule, *(choice for choice in ((), ("x",), ("x", "y")) if set(choice) <= set(kinds) and choice != rule)]
     for choice in choices:
         # Divided by its greatest possible eigenvalue, so that many applications neither overflow nor need a pass to rescale.
-        placed = jax.jit(lambda charger, choice=choice: Operator._placed(charger, kinds, choice))(charger)
+        placed = jax.jit(lambda charger, choice=choice: Operator._placed(charger, kinds, choice, ONE_DEVICE))(charger)
         for dtype, rows in _STATES:
             operator, state = jax.tree.map(lambda x, dtype=dtype: (x / radius).astype(dtype), placed), _state(n, dtype, rows)
             yield _named(dtype, rows) | {
