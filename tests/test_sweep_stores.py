@@ -64,8 +64,7 @@ def ended(process):
         _, errors = process.communicate(timeout=WATCHDOG)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
-        pytest.fail("the process hangs")
+        pytest.fail(f"the process hangs after {process.communicate()[1]!r}")
     return process.returncode, errors
 
 
