@@ -28,7 +28,7 @@ from jaxbatt._checks import available_memory, require_memory, total_memory
 from jaxbatt.sweeps.axes import Traced
 from jaxbatt.sweeps.records import columns, methods, validity
 
-_CPU_LANES, _CPU_BYTES = 32, 2**23
+_CPU_LANES, _CPU_BYTES = 16, 2**23
 """On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
 LANES, _SHARE = 4096, 4
 """On other devices: points at a time, fewer where they would take more than this share of the memory."""
