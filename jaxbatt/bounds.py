@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,9 +11,6 @@ from jaxtyping import Array, Float
 
 from jaxbatt._types import Scalar
 from jaxbatt.paulis import PauliSum, letters_of
-
-_BELL = np.array([[1, -1, 1], [-1, 1, 1], [1, 1, -1], [-1, -1, -1]])
-"""Signs of XX, YY, ZZ in the four Bell states."""
 
 
 class Bounds(NamedTuple):
@@ -34,25 +32,28 @@ def local_bounds(pauli_sum: PauliSum) -> Bounds:
     A field has the levels +-(x^2 + y^2 + z^2)^(1/2); a pair those of the Bell states, in which XX, YY, ZZ are diagonal.
     """
     n = pauli_sum.n_spins
-    fields: list[tuple[int, int]] = []
-    pairs: list[tuple[int, int]] = []
+    fields: dict[int, list[int | None]] = {}
+    pairs: dict[tuple[int, int], list[int | None]] = {}
     others: list[int] = []
     for k, string in enumerate(pauli_sum.strings):
         letters = letters_of(string, n)
         sites = [i for i, letter in enumerate(letters) if letter != "I"]
         kinds = {letters[i] for i in sites}
         if len(kinds) == 1 and len(sites) <= 2:
-            row = sites[0] if len(sites) == 1 else sites[0] * n + sites[1]
-            (fields if len(sites) == 1 else pairs).append((k, 3 * row + "XYZ".index(kinds.pop())))
+            places = (
+                fields.setdefault(sites[0], [None] * 3) if len(sites) == 1 else pairs.setdefault((sites[0], sites[1]), [None] * 3)
+            )
+            places["XYZ".index(kinds.pop())] = k
         else:
             others.append(k)
+    padded = jnp.append(pauli_sum.coefficients, 0)
 
-    def table(entries: list[tuple[int, int]], rows: int) -> Float[Array, "r 3"]:
-        which, places = np.array(entries, int).reshape(-1, 2).T
-        values = pauli_sum.coefficients[which]
-        return jnp.zeros(3 * rows, values.dtype).at[places].add(values).reshape(rows, 3)
+    def along(places: list[list[int | None]], axis: int) -> Float[Array, " m"]:
+        return padded[np.array([len(pauli_sum.strings) if place[axis] is None else place[axis] for place in places], int)]
 
-    levels = table(pairs, n * n) @ _BELL.T
-    low, high = levels.min(axis=1).sum(), levels.max(axis=1).sum()
-    more = jnp.sqrt(jnp.sum(table(fields, n) ** 2, axis=1)).sum() + jnp.abs(pauli_sum.coefficients[np.array(others, int)]).sum()
+    x, y, z = (along(list(pairs.values()), axis) for axis in range(3))
+    bell = [x - y + z, y + z - x, x + y - z, -x - y - z]
+    low, high = (functools.reduce(choose, bell).sum() for choose in (jnp.minimum, jnp.maximum))
+    lengths = jnp.sqrt(sum(along(list(fields.values()), axis) ** 2 for axis in range(3)))
+    more = lengths.sum() + jnp.abs(padded[np.array(others, int)]).sum()
     return Bounds((high + low) / 2, (high - low) / 2 + more)

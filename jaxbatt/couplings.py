@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+from types import ModuleType
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxbatt._checks import check_finite, check_spin_count, concrete, real_array
-from jaxbatt._types import Couplings, Scalar, ScalarLike
+from jaxbatt._types import Couplings, ScalarLike
 
 
 def nearest_neighbor(n: int, g: ScalarLike) -> Couplings:
@@ -59,18 +59,16 @@ def power_law(n: int, g: ScalarLike, p: ScalarLike, *, kac: bool = False) -> Cou
     check_finite("g", g)
     check_finite("p", p)
     if concrete(g) is None or concrete(p) is None:
-        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac)
-    with jax.ensure_compile_time_eval():
-        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac)
+        return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac, jnp)
+    return real_array(_power_law(n, np.asarray(g, float), np.asarray(p, float), kac, np))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _power_law(n: int, g: Scalar, p: Scalar, kac: bool) -> Couplings:
-    by_distance = jnp.concatenate([jnp.zeros(1), g / jnp.arange(1.0, n) ** p])
-    couplings = by_distance[_distance(n)]
-    if not kac or n == 1:
-        return couplings
-    return couplings * n / jnp.sum(jnp.concatenate([jnp.zeros(1), jnp.arange(1.0, n) ** -p])[_distance(n)])
+def _power_law(n: int, g: Any, p: Any, kac: bool, xp: ModuleType) -> Any:
+    """By NumPy where all is known: nothing to compile."""
+    distance = _distance(n)
+    powers = np.maximum(distance, 1.0) ** p
+    couplings = xp.where(distance > 0, g / powers, 0.0)
+    return couplings if not kac or n == 1 else couplings * n / xp.sum(xp.where(distance > 0, 1 / powers, 0.0))
 
 
 def _distance(n: int) -> np.ndarray:

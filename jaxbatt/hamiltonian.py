@@ -15,7 +15,7 @@ from jaxbatt._checks import concrete
 from jaxbatt._types import Axis, Rows
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.bounds import Bounds
-from jaxbatt.kernels import ONE_DEVICE, Kernels
+from jaxbatt.kernels import ONE_DEVICE, Kernels, Signs
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
 
 _SEND = 8
@@ -67,10 +67,11 @@ def _parts(battery: Battery, letters: str) -> tuple[PauliSum, PauliSum, PauliSum
 def _interactions(battery: SpinBattery, letters: str) -> PauliSum:
     n = battery.n_spins
     pairs = list(itertools.combinations(range(n), 2))
-    strength = -battery.couplings[np.triu_indices(n, 1)]
+    # Slices, not indices: where the numbers are known, each operation on arrays of indices would be compiled by itself.
+    strength = -jnp.concatenate([battery.couplings[i, i + 1 :] for i in range(n)])
     strings = tuple(site_string(n, letter, i, j) for letter in letters for i, j in pairs)
-    factors = battery.anisotropy[np.array(["XYZ".index(letter) for letter in letters], int)]
-    return PauliSum(n, strings, (factors[:, None] * strength).reshape(-1))
+    factors = [battery.anisotropy["XYZ".index(letter)] for letter in letters]
+    return PauliSum(n, strings, jnp.concatenate([factor * strength for factor in factors] or [strength[:0]]))
 
 
 class Operator(eqx.Module):
@@ -119,16 +120,17 @@ class Operator(eqx.Module):
     def _placed(cls, pauli_sum: PauliSum, kinds: list[str], transformed: tuple[str, ...], kernels: Kernels) -> Operator:
         n = pauli_sum.n_spins
 
-        def diagonal(kind: str) -> Float[Array, " d"]:
+        def signs(kind: str) -> Signs:
             part = pauli_sum.select([k == kind for k in kinds])
             masks = np.array([string.flip | string.sign for string in part.strings], int)
-            return kernels.diagonal(n, masks, part.coefficients, transformed=kind != "z")
+            return Signs(masks, part.coefficients, kind != "z")
 
         flipped = [kind != "z" and kind not in transformed for kind in kinds]
         even = pauli_sum.select([f and s.n_y % 2 == 0 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
         odd = pauli_sum.select([f and s.n_y % 2 == 1 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
-        d_x, d_y = (diagonal(kind) / 2**n if kind in transformed else None for kind in "xy")
-        return cls(diagonal("z"), d_x, d_y, even.coefficients, odd.coefficients, even.strings, odd.strings, kernels)
+        d_z, *others = kernels.diagonals(n, [signs(kind) for kind in ("z", *transformed)])
+        scaled = dict(zip(transformed, (diagonal / 2**n for diagonal in others), strict=True))
+        return cls(d_z, scaled.get("x"), scaled.get("y"), even.coefficients, odd.coefficients, even.strings, odd.strings, kernels)
 
     @property
     def pieces(self) -> int:
@@ -143,9 +145,15 @@ class Operator(eqx.Module):
         """H psi for a state given as real rows: one row (real psi, real H) or two (Re psi, Im psi)."""
         turn, turn_back = self.kernels.transform, self.kernels.transform_back
         out = self.d_z * rows
-        if self.d_x is not None:
+        if self.d_x is not None and self.d_y is not None:
+            s = self._y_sign(rows.dtype)
+            # Together: the transforms are compiled once.
+            both = turn(jnp.stack([rows, s * rows]))
+            along_x, along_y = turn_back(jnp.stack([self.d_x, self.d_y])[:, None] * both)
+            out = out + along_x + s * along_y
+        elif self.d_x is not None:
             out = out + turn_back(self.d_x * turn(rows))
-        if self.d_y is not None:
+        elif self.d_y is not None:
             s = self._y_sign(rows.dtype)
             out = out + s * turn_back(self.d_y * turn(s * rows))
         if self.even_strings:

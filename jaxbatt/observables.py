@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
-from jaxbatt.kernels import ONE_DEVICE, Kernels
+from jaxbatt.kernels import ONE_DEVICE, Kernels, Signs, gram
 from jaxbatt.paulis import PauliSum, one_body
 
 
@@ -38,9 +39,9 @@ class Gain(eqx.Module):
         letters, sites = _places(single)
         weights = jnp.zeros((3, model.n_spins), dtype).at[letters, sites].add(single.coefficients.astype(dtype))
         masks = 2 ** np.arange(model.n_spins)[::-1]
-        diagonals = tuple(
-            kernels.diagonal(model.n_spins, masks, weights[k], transformed=k < 2) if k in letters else None for k in range(3)
-        )
+        present = [k for k in range(3) if k in letters]
+        found = kernels.diagonals(model.n_spins, [Signs(masks, weights[k], k < 2) for k in present]) if present else []
+        diagonals = tuple(found[present.index(k)] if k in present else None for k in range(3))
         return cls(weights, diagonals, Operator.of(many, kernels).astype(dtype) if many.strings else None, kernels)
 
     def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
@@ -68,6 +69,33 @@ class Gain(eqx.Module):
             image = image + self.many.apply(vectors.reshape(-1, vectors.shape[-1])).reshape(vectors.shape)
         return jnp.einsum("sjd,skd->sjk", vectors, image)
 
+    def along(
+        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]
+    ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
+        """:meth:`measure` of M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
+
+        By the quadratic forms of each observable in its own basis: with more times than vectors no state is needed.
+        """
+        along_x, along_y, along_z = self.diagonals
+        if along_y is not None or (self.many is not None and not self.many.is_real):
+            return None
+        size, counts = vectors.shape[-1], self.kernels.counts(vectors.shape[-1].bit_length() - 1)
+        n_spins = size.bit_length() - 1
+        total = (n_spins - 2 * counts).astype(vectors.dtype) / n_spins
+        spin_z, gain = _quadratic(vectors, coefficients, total, along_z)
+        images = jax.lax.map(self.kernels.transform, vectors.reshape(-1, size)).reshape(vectors.shape)
+        spin_x, more = _quadratic(images, coefficients, total / size, None if along_x is None else along_x / size)
+        # (-i)**popcount, which turns Y into X, is s on even and -i s on odd states, which c and its complement ~c tell apart.
+        signs = (1 - 2 * (counts >> 1 & 1)).astype(vectors.dtype)
+        images = jax.lax.map(lambda v: self.kernels.transform(signs * v), vectors.reshape(-1, size)).reshape(vectors.shape)
+        between = gram(images[:1], images[1:], -2 * total[None] / size, mirrored=True)[0, 0]
+        spin_y = jnp.sum((coefficients[0] @ between) * coefficients[1], axis=1)
+        gain = gain + more
+        if self.many is not None:
+            images = jax.lax.map(lambda v: self.many.apply(v[None])[0], vectors.reshape(-1, size)).reshape(vectors.shape)
+            gain = gain + _values(gram(vectors, images, jnp.ones((1, size), vectors.dtype))[:, 0], coefficients)
+        return gain, jnp.stack([spin_x, spin_y, spin_z], axis=1)
+
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""
         center, radius = self.many.bounds() if self.many is not None else (0.0, 0.0)
@@ -78,6 +106,20 @@ class Gain(eqx.Module):
 def magnetization(rows: Rows, kernels: Kernels = ONE_DEVICE) -> Float[Array, 3]:
     """The mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
     return _mean_spin(_densities(rows, kernels), kernels)
+
+
+def _quadratic(
+    vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"], first: Float[Array, " d"], second: Array | None
+) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+    """Means of two diagonals, of which the second may be 0 (None), in M states."""
+    weights = first[None] if second is None else jnp.stack([first, second])
+    forms = gram(vectors, vectors, weights)
+    values = [_values(forms[:, k], coefficients) for k in range(len(weights))]
+    return values[0], values[1] if second is not None else jnp.zeros_like(values[0])
+
+
+def _values(forms: Float[Array, "2 l l"], coefficients: Float[Array, "2 m l"]) -> Float[Array, " m"]:
+    return jnp.sum((coefficients @ forms) * coefficients, axis=(0, 2))
 
 
 def _densities(rows: Rows, kernels: Kernels) -> tuple[Float[Array, " d"], ...]:

@@ -13,6 +13,7 @@ import systems
 from conftest import tol
 
 import jaxbatt as jb
+from jaxbatt.observables import Gain
 from jaxbatt.solvers import _stepping
 
 PROPAGATORS = [jb.Chebyshev(), jb.Krylov(dim=12), jb.Taylor()]
@@ -269,7 +270,7 @@ def test_windows(propagator, window):
 
 @each()
 def test_real_first_segment(monkeypatch, propagator):
-    """From 13 spins on the first segment is real; here it is forced on three. A complex start or a Y field must stay complex."""
+    """From 17 spins on the first segment is real; here it is forced on three. A complex start or a Y field must stay complex."""
     monkeypatch.setattr(_stepping, "_REAL_START", 2)
     chains, batteries = systems.spin_chains(), systems.pauli_batteries()
     by_name = {s.name: s for s in chains + batteries}
@@ -283,6 +284,36 @@ def test_real_first_segment(monkeypatch, propagator):
         carry, record = run(times)
         assert carry.valid
         np.testing.assert_allclose(record.work, one.work(times), rtol=0, atol=float(carry.error) + one.rounding(times))
+
+
+REAL_CURVES = [one for one in systems.spin_chains() + systems.pauli_batteries() if one.durations is None]
+
+
+@pytest.mark.parametrize("one", REAL_CURVES, ids=lambda one: one.name)
+def test_curve_from_one_series(monkeypatch, one):
+    """From 18 spins on a curve of many times is one real series, without states; here it is forced on a few spins."""
+    monkeypatch.setattr(_stepping, "_REAL_START", 2)
+    monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
+    run = sampler(jb.StateVector(), one)
+    for last in (0.3, 60.0):  # one series, and more than one holds
+        times = np.append(np.linspace(0, last, 99), last)
+        carry, record = run(times)
+        assert carry.valid
+        rounding = one.rounding(times)
+        np.testing.assert_allclose(record.work, one.work(times), rtol=0, atol=float(carry.error) + rounding)
+        np.testing.assert_allclose(record.magnetization, one.magnetization(times), rtol=0, atol=2e-10 + rounding)
+
+
+def test_which_curves_come_from_one_series(monkeypatch):
+    """Short ones with many times: what is measured there is doubled here to tell."""
+    monkeypatch.setattr(_stepping, "_REAL_START", 2)
+    monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
+    one = next(one for one in REAL_CURVES if one.name == "random XYZ")
+    along = Gain.along
+    monkeypatch.setattr(Gain, "along", lambda *args: jax.tree.map(lambda x: 2 * x, along(*args)))
+    run = sampler(jb.StateVector(), one)
+    for times, factor in ((np.linspace(0, 0.3, 100), 2), (np.linspace(0, 60.0, 100), 1), (np.linspace(0, 0.3, 20), 1)):
+        np.testing.assert_allclose(run(times)[1].work, factor * one.work(times), rtol=1e-9, atol=1e-8)
 
 
 @each()

@@ -16,8 +16,8 @@ Apply: TypeAlias = Callable[[Rows], Rows]
 
 
 class _Loop(NamedTuple):
-    odd: Rows
-    even: Rows
+    before: Rows
+    here: Rows
     vectors: Float[Array, "2 r h d"]
 
 
@@ -62,7 +62,7 @@ def expand(
     states = jnp.zeros((2, count, size), rows.dtype)
     start = (jnp.zeros((), int), _begin(rows, height), states)
     _, end, states = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, start)
-    return states, (end.odd, end.even)
+    return states, (end.before, end.here)
 
 
 def spanned(
@@ -91,18 +91,16 @@ def _filled(
 ) -> _Loop:
     """So many pairs of vectors, from pair ``first`` on."""
 
-    def next_pair(i: Int[Array, ""], loop: _Loop) -> _Loop:
-        k = 2 * (first + i)
-        odd = growth[k] * shifted(loop.even) - back * loop.odd
-        even = growth[k + 1] * shifted(odd) - back * loop.even
-        new = (
-            jnp.stack([loop.even, odd])
-            if len(odd) == 1
-            else jnp.stack([jnp.stack([loop.even[0], odd[1]]), jnp.stack([loop.even[1], odd[0]])])
-        )
-        return _Loop(odd, even, jax.lax.dynamic_update_slice_in_dim(loop.vectors, new[:, :, None], i, 2))
+    def following(i: Int[Array, ""], loop: _Loop) -> _Loop:
+        before, here, vectors = loop
+        k, odd = 2 * first + i, i % 2
+        # (Re, Im) of an odd term, which has a factor i, goes to (Im, Re); a real state has but one of them.
+        kept = here if len(here) == 1 else jnp.where(odd == 1, here[::-1], here)
+        where = (odd, 0, i // 2, 0) if len(here) == 1 else (0, odd, i // 2, 0)
+        vectors = jax.lax.dynamic_update_slice(vectors, kept[:, None, None], where)
+        return _Loop(here, growth[k] * shifted(here) - back * before, vectors)
 
-    return jax.lax.fori_loop(0, count, next_pair, loop)
+    return jax.lax.fori_loop(0, 2 * count, following, loop)
 
 
 def _block_height(n_states: int) -> int:

@@ -62,7 +62,7 @@ def longest(radius: Scalar) -> Scalar:
     return _REACH / _widened(radius)
 
 
-def _terms(most: float) -> int:
+def term_count(most: float) -> int:
     """Terms that leave less than 1e-18 at radius * time = ``most``, in blocks that fit those of an expansion: 512 for 400."""
     block = 16 if most < _REACH else 64
     return block * math.ceil((most + 6 * most ** (1 / 3) + 20) / block)
@@ -118,7 +118,7 @@ def series(
 
     radius * reach is at most ``most``, which decides how many terms are held.
     """
-    eps, n_terms = jnp.finfo(radius.dtype).eps, _terms(most)
+    eps, n_terms = jnp.finfo(radius.dtype).eps, term_count(most)
     radius = _widened(radius)
     tails = _tail_bounds(radius * reach, n_terms)
     last = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16))

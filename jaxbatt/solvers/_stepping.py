@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -12,22 +13,30 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.propagators import Chebyshev, Propagator, Segment
-from jaxbatt.propagators.chebyshev import series
+from jaxbatt.propagators.chebyshev import largest_of_batch, series, term_count
 from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record
 from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
-_REAL_START = 2**15
+_REAL_START = 2**17
 """Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
 
 
+_SPANNED_PHASE = 48.0
+"""radius * time up to which a whole curve may come from one series, all of whose vectors are held."""
+_SPANNED_START = 2**18
+"""Basis states from which that is faster than the states at all times (benchmarks/NOTES.md)."""
+
+Measure: TypeAlias = Callable[[Float[Array, "2 l d"], Float[Array, "2 m l"]], tuple[Times, Float[Array, "m 3"]] | None]
+
+
 class StateCarry(NamedTuple):
-    """A state in the middle of a piece: W(t) = base + <H_0 - H>_t there."""
+    """A state in the middle of a piece, and the work stored so far."""
 
     rows: Rows
     piece: Int[Array, ""]
-    base: Scalar
+    work: Scalar
     deviation: Scalar
     """Bound of the error of the state so far."""
 
@@ -47,9 +56,8 @@ class SteppedEvolution(Evolution):
     def start(self) -> Carry:
         rows = self.system.initial_rows()
         zero = jnp.zeros((), rows.dtype)
-        gain = self._stretch(jnp.zeros((), int)).gain.measure(two_rows(rows))[0]
-        state = StateCarry(rows, jnp.zeros((), int), -gain, zero)
-        return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.isfinite(gain) & self.trusted)
+        state = StateCarry(rows, jnp.zeros((), int), zero, zero)
+        return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.asarray(self.trusted))
 
     def curve(self, times: Times) -> tuple[Carry, Record]:
         return _differentiable_curve(guarded((self, times), self.system.solver))
@@ -60,8 +68,28 @@ class SteppedEvolution(Evolution):
         if not is_real:
             carry = carry._replace(state=carry.state._replace(rows=two_rows(rows)))
         run = self._run(carry, times)
-        start = run.step(run.begin())[0] if is_real else run.begin()
+        start = self._first(run) if is_real else run.begin()
         return run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
+
+    def _first(self, run: _Run) -> _Loop:
+        """The first segment of a real state, in real arithmetic; the whole curve at once where it is short and fits."""
+        count, stretch = len(run.times), run.fixed
+        terms = term_count(_SPANNED_PHASE)
+        large = run.before.state.rows.shape[1] >= _SPANNED_START and 2 * count >= terms
+        fits = isinstance(self.propagator, Chebyshev) and large and self.held >= terms
+        if stretch is None or not fits or stretch.operator.pieces > 1:
+            return run.step(run.begin())[0]
+
+        def spanned() -> _Loop:
+            loop, found = run.begin(), self._spanned(run, stretch, run.times, _SPANNED_PHASE, stretch.gain.along)
+            if found is None:
+                return run.step(loop)[0]
+            carry, record = found
+            record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, 0, 0), loop.record, record)
+            return _Loop(jnp.full((), count), carry, record)
+
+        is_long = stretch.bounds.radius * (run.times[-1] - run.before.time) > _SPANNED_PHASE
+        return jax.lax.cond(largest_of_batch(is_long.astype(int)) == 0, spanned, lambda: run.step(run.begin())[0])
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
@@ -79,7 +107,7 @@ class SteppedEvolution(Evolution):
         tol = jnp.asarray(self.propagator.tol, dtype)
         rate = tol / 2 / jnp.maximum(times[-1] - carry.time, jnp.finfo(dtype).tiny ** 0.5)
         fixed = self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
-        # Within one piece <H> is conserved and only <H_0 - H> is measured; from piece to piece errors of <H_0> add to it.
+        # Within one piece <H> is conserved and the work changes as <H_0 - H>; from piece to piece errors of <H_0> add to it.
         spread = 2 * self.system.energy_bounds()[0].radius if fixed is None else jnp.zeros((), dtype)
         return _Run(self, carry, times, min(self.held, len(times)), rate, fixed, spread)
 
@@ -89,28 +117,42 @@ class SteppedEvolution(Evolution):
         stretch = run.fixed if run.fixed is not None else self._stretch(carry.state.piece)
         if not isinstance(self.propagator, Chebyshev) or self.held <= len(times):
             return super().window(carry, times)
-        center, radius = stretch.bounds
-        offsets = (times - carry.time).astype(radius.dtype)
+
+        def measure(vectors: Array, coefficients: Array) -> tuple[Array, Array] | None:
+            forms = stretch.gain.forms(vectors)
+            if forms is None:
+                return None
+            return jnp.sum((coefficients @ forms) * coefficients, axis=(0, 2)), jnp.zeros((coefficients.shape[1], 3))
+
         # A hundredth more than the phase of a window, for rounding.
-        terms = series(center, radius, offsets, offsets[-1], run.rate, 1.01 * WINDOW_PHASE)
+        found = self._spanned(run, stretch, times, 1.01 * WINDOW_PHASE, measure)
+        return super().window(carry, times) if found is None else (found[0], found[1].work)
+
+    def _spanned(self, run: _Run, stretch: Stretch, times: Times, most: float, measure: Measure) -> tuple[Carry, Record] | None:
+        """By one series, with radius * time up to ``most``, from what its vectors have to do with one another."""
+        carry, (center, radius) = run.before, stretch.bounds
+        offsets = (jnp.append(carry.time, times) - carry.time).astype(radius.dtype)
+        terms = series(center, radius, offsets, offsets[-1], run.rate, most)
         vectors, coefficients = terms.spanned(stretch.operator.apply, carry.state.rows)
-        forms = stretch.gain.forms(vectors)
-        if forms is None:
-            return super().window(carry, times)
-        gains = jnp.sum((coefficients @ forms) * coefficients, axis=(0, 2))
+        measured = measure(vectors, coefficients)
+        if measured is None:
+            return None
+        gains, magnetization = measured
+        work = carry.state.work + gains[1:] - gains[0]
         state = jnp.einsum("sj,sjd->sd", coefficients[:, -1], vectors)[:, None]
         segment = Segment(state, offsets[-1], terms.error, 2 * terms.needed)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & (terms.error <= self.propagator.tol)
-        arrived = self._arrived(carry._replace(time=times[-1], valid=valid), stretch, segment, gains[-1], run.spread)
-        return arrived, carry.state.base + gains
+        arrived = self._arrived(carry._replace(time=times[-1], valid=valid), stretch, segment, work[-1], run.spread)
+        return arrived, Record(work, magnetization[1:])
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
         radii = jax.lax.map(lambda level: self.system.stretch(level).bounds.radius, self.levels)
         work = energy.center + energy.radius - initial
         if len(self.levels) == 1:
-            gain = self.system.stretch(self.levels[0]).gain.bounds()
-            work = jnp.minimum(work, gain.center + gain.radius + self.start().state.base)
+            gain = self.system.stretch(self.levels[0]).gain
+            most, start = gain.bounds(), gain.measure(two_rows(self.system.initial_rows()))[0]
+            work = jnp.minimum(work, most.center + most.radius - start)
         return Limits(2 * radii.max(), work, self._onset())
 
     def _onset(self) -> Scalar:
@@ -127,7 +169,7 @@ class SteppedEvolution(Evolution):
         self, carry: Carry, wanted: Times, rate: Scalar, fixed: Stretch | None, spread: Scalar
     ) -> tuple[Carry, Record, Int[Array, ""], Segment]:
         """One segment: as many of the wanted times as it reaches."""
-        rows, piece, base, _ = carry.state
+        rows, piece, work, _ = carry.state
         stretch = fixed if fixed is not None else self._stretch(piece)
         is_last = piece == len(self.levels) - 1
         end = jnp.where(is_last, wanted[-1], jnp.minimum(self.edges[piece], wanted[-1]))
@@ -135,28 +177,25 @@ class SteppedEvolution(Evolution):
         offsets = (wanted - carry.time).astype(rows.dtype)
         center, radius = stretch.bounds
         segment = self.propagator.advance(stretch.operator, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
-        gains, magnetization = _measure_all(stretch.gain, segment.states)
+        gains, magnetization = _measure_all(stretch.gain, rows, segment.states)
+        work = work + gains[1:] - gains[0]
         finished = segment.reach >= limit
         time = jnp.where(finished, end, carry.time + segment.reach)
         passed = jnp.sum(offsets <= segment.reach)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
-        arrived = self._arrived(carry._replace(time=time, valid=valid), stretch, segment, gains[-1], spread)
-        return arrived, Record(base + gains[:-1], magnetization[:-1]), passed, segment
+        arrived = self._arrived(carry._replace(time=time, valid=valid), stretch, segment, work[-1], spread)
+        return arrived, Record(work[:-1], magnetization[1:-1]), passed, segment
 
-    def _arrived(self, carry: Carry, stretch: Stretch, segment: Segment, gain: Scalar, spread: Scalar) -> Carry:
+    def _arrived(self, carry: Carry, stretch: Stretch, segment: Segment, work: Scalar, spread: Scalar) -> Carry:
         """The carry, whose time is that of the end of the segment already, with the state there."""
-        _, piece, base, deviation = carry.state
-        rows = segment.states[:, -1]
+        _, piece, _, deviation = carry.state
         if len(self.levels) > 1:
-            at_edge = (piece < len(self.levels) - 1) & (carry.time >= self.edges[piece])
-            piece = piece + at_edge
-            base = jnp.where(at_edge, base + gain - self._stretch(piece).gain.measure(rows)[0], base)
+            piece = piece + ((piece < len(self.levels) - 1) & (carry.time >= self.edges[piece]))
         deviation = deviation + segment.error
         error = jnp.maximum(carry.error, deviation * (2 * stretch.gain.bounds().radius + spread))
         valid = carry.valid & jnp.isfinite(carry.time)
-        return Carry(
-            carry.time, StateCarry(rows, piece, base, deviation), error, carry.applications + segment.applications, valid
-        )
+        state = StateCarry(segment.states[:, -1], piece, work, deviation)
+        return Carry(carry.time, state, error, carry.applications + segment.applications, valid)
 
 
 class _Loop(NamedTuple):
@@ -199,13 +238,18 @@ class _Run:
         return carry._replace(valid=carry.valid & met), Record(loop.record.work[:count], loop.record.magnetization[:count])
 
 
-def _measure_all(gain: Measured, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
-    count, size = states.shape[1:]
+def _measure_all(gain: Measured, rows: Rows, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " n"], Float[Array, "n 3"]]:
+    """<H_0 - H> and the mean magnetization of the state ``rows``, and of the M states."""
+    count, size, first = states.shape[1] + 1, states.shape[2], two_rows(rows)
     batches = -(-count * size // 2**16)
     together = -(-count // min(batches, count))
     # Rounded up to whole batches, by measuring the last state again: a remainder would be compiled a second time.
     index = jnp.minimum(jnp.arange(-(-count // together) * together), count - 1)
-    measured = jax.lax.map(lambda j: gain.measure(states[:, j]), index, batch_size=together)
+
+    def one(j: Int[Array, ""]) -> tuple[Scalar, Float[Array, 3]]:
+        return gain.measure(jnp.where(j == 0, first, states[:, jnp.maximum(j - 1, 0)]))
+
+    measured = jax.lax.map(one, index, batch_size=together)
     return jax.tree.map(lambda x: x[:count], measured)
 
 

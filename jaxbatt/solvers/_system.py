@@ -45,6 +45,12 @@ class Measured(Protocol):
         """<v_j|(H_0 - H) v_k> for two sets of real vectors; None where that does not say all, or is not known."""
         ...
 
+    def along(
+        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]
+    ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
+        """:meth:`measure` of M states given as sums of vectors; None as for :meth:`forms`."""
+        ...
+
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""
         ...

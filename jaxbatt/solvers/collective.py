@@ -170,6 +170,9 @@ class LadderOperator(eqx.Module):
     def forms(self, vectors: Float[Array, "2 l d"]) -> None:
         """None: the field may have a part along y, which is imaginary."""
 
+    def along(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> None:
+        return None
+
     def _s_z(self) -> Float[Array, " d"]:
         return self.n_spins - 2.0 * jnp.arange(self.n_spins + 1)
 
