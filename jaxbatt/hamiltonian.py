@@ -18,6 +18,8 @@ from jaxbatt.bounds import Bounds
 from jaxbatt.kernels import ONE_DEVICE, Kernels, Signs
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
 
+_LARGE = 16
+"""Spins from which gathers miss the nearest cache."""
 _SEND = 8
 """Gathers that take as long as to send all that a device holds to another in the same node (benchmarks/SCALING.md)."""
 
@@ -257,13 +259,15 @@ def _kind(string: PauliString) -> str:
 def _cheapest(pauli_sum: PauliSum, kinds: list[str], kernels: Kernels) -> tuple[str, ...]:
     """Which of the X and Y parts to transform: a transformed part costs two transforms, else each flip mask a gather.
 
-    Two transforms cost as much as N gathers, measured at N = 10 to 20 on two CPU cores (benchmarks/NOTES.md).
+    Two transforms cost as much as N gathers, or half of that where the amplitudes outgrow the nearest cache; measured at
+    N = 10 to 22 on two CPU cores (benchmarks/NOTES.md).
     """
     n_spins, strings = pauli_sum.n_spins, pauli_sum.strings
+    turned = n_spins if n_spins < _LARGE else n_spins / 2
 
     def cost(transformed: tuple[str, ...]) -> float:
         masks = {s.flip for s, kind in zip(strings, kinds, strict=True) if kind != "z" and kind not in transformed}
-        return n_spins * len(transformed) + len(masks) + _SEND * kernels.sent(n_spins, len(transformed), masks)
+        return turned * len(transformed) + len(masks) + _SEND * kernels.sent(n_spins, len(transformed), masks)
 
     options: list[tuple[str, ...]] = [(), ("x",), ("y",), ("x", "y")]
     return min((o for o in options if set(o) <= set(kinds)), key=cost)

@@ -157,20 +157,22 @@ def test_bounds_of_a_diagonal_are_exact():
     np.testing.assert_allclose([center - radius, center + radius], [values.min(), values.max()], rtol=0, atol=rounding)
 
 
-def test_cost_rule_chooses_both_kernels():
-    """The field alone is flipped, all-to-all XYZ is transformed: both kernels are met outside of this file."""
+@pytest.mark.parametrize(
+    ("n", "field_alone", "neighbors"), [(12, (False, False), (False, False)), (16, (True, False), (True, True))]
+)
+def test_cost_rule_chooses_both_kernels(n, field_alone, neighbors):
+    """Fields and neighbors are flipped while they fit the cache; all-to-all XYZ is transformed, a field on few spins flipped."""
 
-    def chosen(terms, n):
+    def chosen(terms):
         operator = Operator.of(jb.PauliSum.from_terms(n, terms))
         return operator.d_x is not None, operator.d_y is not None
 
-    n = 12
     field = [("X", (i,), 1.0) for i in range(n)]
     pairs = [(2 * letter, (i, j), -1.0) for letter in "XYZ" for i in range(n) for j in range(i)]
-    neighbors = [(2 * letter, (i, i + 1), -1.0) for letter in "XYZ" for i in range(n - 1)]
-    assert chosen(field, n) == (False, False)
-    assert chosen(field + neighbors, n) == (False, False)
-    assert chosen(field + pairs, n) == (True, True)
+    assert chosen(field) == field_alone
+    assert chosen(field + [pair for pair in pairs if pair[1][0] - pair[1][1] == 1]) == neighbors
+    assert chosen(field + pairs) == (True, True)
+    assert chosen(field[:2]) == (False, False)
 
 
 def test_operator_of_many_masks():
