@@ -15,7 +15,7 @@ from jaxbatt._checks import concrete
 from jaxbatt._types import Axis, Rows
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.bounds import Bounds
-from jaxbatt.kernels import ONE_DEVICE, Kernels, Signs
+from jaxbatt.kernels import ONE_DEVICE, Kernels
 from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
 
 _LARGE = 16
@@ -122,17 +122,16 @@ class Operator(eqx.Module):
     def _placed(cls, pauli_sum: PauliSum, kinds: list[str], transformed: tuple[str, ...], kernels: Kernels) -> Operator:
         n = pauli_sum.n_spins
 
-        def signs(kind: str) -> Signs:
+        def diagonal(kind: str) -> Float[Array, " d"]:
             part = pauli_sum.select([k == kind for k in kinds])
             masks = np.array([string.flip | string.sign for string in part.strings], int)
-            return Signs(masks, part.coefficients, kind != "z")
+            return kernels.diagonal(n, masks, part.coefficients, transformed=kind != "z")
 
         flipped = [kind != "z" and kind not in transformed for kind in kinds]
         even = pauli_sum.select([f and s.n_y % 2 == 0 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
         odd = pauli_sum.select([f and s.n_y % 2 == 1 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
-        d_z, *others = kernels.diagonals(n, [signs(kind) for kind in ("z", *transformed)])
-        scaled = dict(zip(transformed, (diagonal / 2**n for diagonal in others), strict=True))
-        return cls(d_z, scaled.get("x"), scaled.get("y"), even.coefficients, odd.coefficients, even.strings, odd.strings, kernels)
+        d_x, d_y = (diagonal(kind) / 2**n if kind in transformed else None for kind in "xy")
+        return cls(diagonal("z"), d_x, d_y, even.coefficients, odd.coefficients, even.strings, odd.strings, kernels)
 
     @property
     def pieces(self) -> int:
@@ -147,15 +146,9 @@ class Operator(eqx.Module):
         """H psi for a state given as real rows: one row (real psi, real H) or two (Re psi, Im psi)."""
         turn, turn_back = self.kernels.transform, self.kernels.transform_back
         out = self.d_z * rows
-        if self.d_x is not None and self.d_y is not None:
-            s = self._y_sign(rows.dtype)
-            # Together: the transforms are compiled once.
-            both = turn(jnp.stack([rows, s * rows]))
-            along_x, along_y = turn_back(jnp.stack([self.d_x, self.d_y])[:, None] * both)
-            out = out + along_x + s * along_y
-        elif self.d_x is not None:
+        if self.d_x is not None:
             out = out + turn_back(self.d_x * turn(rows))
-        elif self.d_y is not None:
+        if self.d_y is not None:
             s = self._y_sign(rows.dtype)
             out = out + s * turn_back(self.d_y * turn(s * rows))
         if self.even_strings:

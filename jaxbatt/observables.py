@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
-from jaxbatt.kernels import ONE_DEVICE, Kernels, Signs, gram
+from jaxbatt.kernels import ONE_DEVICE, Kernels, gram
 from jaxbatt.paulis import PauliSum, one_body
 
 
@@ -39,9 +39,9 @@ class Gain(eqx.Module):
         letters, sites = _places(single)
         weights = jnp.zeros((3, model.n_spins), dtype).at[letters, sites].add(single.coefficients.astype(dtype))
         masks = 2 ** np.arange(model.n_spins)[::-1]
-        present = [k for k in range(3) if k in letters]
-        found = kernels.diagonals(model.n_spins, [Signs(masks, weights[k], k < 2) for k in present]) if present else []
-        diagonals = tuple(found[present.index(k)] if k in present else None for k in range(3))
+        diagonals = tuple(
+            kernels.diagonal(model.n_spins, masks, weights[k], transformed=k < 2) if k in letters else None for k in range(3)
+        )
         return cls(weights, diagonals, Operator.of(many, kernels).astype(dtype) if many.strings else None, kernels)
 
     def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxbatt as jb
-from jaxbatt.kernels import ONE_DEVICE, Sharded, Signs
+from jaxbatt.kernels import ONE_DEVICE, Sharded
 
 if sys.argv[1:2] == ["process"]:
     # Before any array is made.
@@ -160,11 +160,10 @@ def kernels_of(kernels):
     weights = jnp.asarray(rng.normal(size=60))
 
     def run(v, w):
-        across, plain = kernels.diagonals(N, [Signs(masks, values, True), Signs(masks, values, False)])
-        across = across + 1.0 * kernels.counts(N)
+        across = kernels.diagonal(N, masks, values, transformed=True) + 1.0 * kernels.counts(N)
         return {
             "transforms": kernels.transform_back(across * kernels.transform(v)),
-            "diagonal": plain,
+            "diagonal": kernels.diagonal(N, masks, values, transformed=False),
             "flips": kernels.flips(strings, weights, v),
             "slopes": jax.grad(lambda c: jnp.vdot(w, kernels.flips(strings, c, v)))(weights),
             "overlaps": kernels.site_overlaps(v, w),

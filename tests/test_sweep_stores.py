@@ -52,8 +52,9 @@ def whole():
 
 
 def started(script, *arguments):
-    """A process that runs WAVE and then a script."""
-    code = WAVE + textwrap.dedent(script)
+    """A process that runs WAVE and then a script, and hears Ctrl-C: a shell's background jobs, tests among them, do not."""
+    listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = listen + WAVE + textwrap.dedent(script)
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **options)
 

@@ -4,6 +4,6 @@ from jaxbatt.kernels.flips import FlipTable, apply_flips, site_overlaps
 from jaxbatt.kernels.gram import gram
 from jaxbatt.kernels.sharded import Sharded
 from jaxbatt.kernels.walsh import walsh
-from jaxbatt.kernels.whole import ONE_DEVICE, Kernels, Signs, Whole
+from jaxbatt.kernels.whole import ONE_DEVICE, Kernels, Whole
 
-__all__ = ["ONE_DEVICE", "FlipTable", "Kernels", "Sharded", "Signs", "Whole", "apply_flips", "gram", "site_overlaps", "walsh"]
+__all__ = ["ONE_DEVICE", "FlipTable", "Kernels", "Sharded", "Whole", "apply_flips", "gram", "site_overlaps", "walsh"]

@@ -21,7 +21,6 @@ from jaxtyping import Array, Float, Inexact, Int
 
 from jaxbatt.kernels.flips import FlipTable, apply_flips, site_overlaps
 from jaxbatt.kernels.walsh import butterflies, walsh
-from jaxbatt.kernels.whole import Signs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +48,18 @@ class Sharded:
     def transform_back(self, v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
         return self._on_each(self._transform_back, self._split(v.ndim), (v,))
 
-    def diagonals(self, n_bits: int, parts: Sequence[Signs]) -> list[Float[Array, " d"]]:
-        return [self._diagonal(n_bits, *part) for part in parts]
+    def diagonal(
+        self, n_bits: int, masks: Int[np.ndarray, " m"], values: Float[Array, " m"], *, transformed: bool
+    ) -> Float[Array, " d"]:
+        # The transform takes the order of the basis to its own, and back: coefficients are placed where it wants them.
+        turn = self._transform if transformed else self._transform_back
+        tops, places = self._halves(masks if transformed else self._swapped(masks, n_bits), n_bits)
+
+        def place(values: Array) -> Array:
+            mine = jnp.where(tops == jax.lax.axis_index(self._axis), values, 0)
+            return turn(jnp.zeros(2 ** (n_bits - self._top), values.dtype).at[places].add(mine))
+
+        return self._on_each(place, self._split(1), whole=(values,))
 
     def flips(
         self, strings: Sequence[tuple[int, int]], coefficients: Float[Array, " k"], v: Inexact[Array, "*batch d"]
@@ -95,19 +104,6 @@ class Sharded:
     def sent(self, n_bits: int, transformed: int, flips: Collection[int]) -> float:
         tops = set(self._halves(list(flips), n_bits)[0].tolist()) - {0}
         return 2 * transformed * (1 - 1 / self.mesh.size) + len(tops)
-
-    def _diagonal(
-        self, n_bits: int, masks: Int[np.ndarray, " m"], values: Float[Array, " m"], transformed: bool
-    ) -> Float[Array, " d"]:
-        # The transform takes the order of the basis to its own, and back: coefficients are placed where it wants them.
-        turn = self._transform if transformed else self._transform_back
-        tops, places = self._halves(masks if transformed else self._swapped(masks, n_bits), n_bits)
-
-        def place(values: Array) -> Array:
-            mine = jnp.where(tops == jax.lax.axis_index(self._axis), values, 0)
-            return turn(jnp.zeros(2 ** (n_bits - self._top), values.dtype).at[places].add(mine))
-
-        return self._on_each(place, self._split(1), whole=(values,))
 
     def _on_each(
         self,

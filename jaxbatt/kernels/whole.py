@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +16,10 @@ from jaxbatt.kernels.flips import FlipTable, apply_flips, site_overlaps
 from jaxbatt.kernels.walsh import walsh
 
 
-class Signs(NamedTuple):
-    """Coefficients of strings of one letter, and masks of their sites; ``transformed`` asks for the order of ``transform``."""
-
-    masks: Int[np.ndarray, " m"]
-    values: Float[Array, " m"]
-    transformed: bool
-
-
 class Kernels(Protocol):
     """All that mixes or numbers amplitudes; whatever else is done with them is elementwise, or a sum.
 
-    The order of the amplitudes after ``transform`` is the kernels' own (``diagonals`` know it): a permutation of the N bits.
+    The order of the amplitudes after ``transform`` is the kernels' own (``diagonal`` knows it): a permutation of the N bits.
     """
 
     @property
@@ -43,8 +35,10 @@ class Kernels(Protocol):
         """W from the order that ``transform`` leaves to that of the basis."""
         ...
 
-    def diagonals(self, n_bits: int, parts: Sequence[Signs]) -> list[Float[Array, " d"]]:
-        """sum_m values[m] (-1)**popcount(b & masks[m]) for every part."""
+    def diagonal(
+        self, n_bits: int, masks: Int[np.ndarray, " m"], values: Float[Array, " m"], *, transformed: bool
+    ) -> Float[Array, " d"]:
+        """sum_m values[m] (-1)**popcount(b & masks[m]) for distinct masks, in the order of the basis, or of ``transform``."""
         ...
 
     def flips(
@@ -86,11 +80,10 @@ class Whole:
     def transform_back(self, v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
         return walsh(v)
 
-    def diagonals(self, n_bits: int, parts: Sequence[Signs]) -> list[Float[Array, " d"]]:
-        # All in one transform, which is compiled once.
-        places = np.concatenate([k * 2**n_bits + part.masks for k, part in enumerate(parts)])
-        values = jnp.concatenate([part.values for part in parts])
-        return list(walsh(jnp.zeros(len(parts) * 2**n_bits, values.dtype).at[places].add(values).reshape(len(parts), -1)))
+    def diagonal(
+        self, n_bits: int, masks: Int[np.ndarray, " m"], values: Float[Array, " m"], *, transformed: bool
+    ) -> Float[Array, " d"]:
+        return walsh(jnp.zeros(2**n_bits, values.dtype).at[masks].add(values))
 
     def flips(
         self, strings: Sequence[tuple[int, int]], coefficients: Float[Array, " k"], v: Inexact[Array, "*batch d"]
