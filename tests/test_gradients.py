@@ -445,7 +445,7 @@ def test_new_values_compile_nothing(caplog):
 def test_memory():
     """A fixed number of states, whatever the number of pieces (16 or 256) and of output times (9 or 101).
 
-    At N = 12 it was 52 states for one output time and 86 for 9 or more, with couplings and anisotropy differentiated;
+    At N = 12 it was 62 states for one output time and 83 for 9 or more, with couplings and anisotropy differentiated;
     the derivative that JAX makes by itself would hold some 2 for every application of H, thousands.
     """
     n, state = 12, 16 * 2**12
