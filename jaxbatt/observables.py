@@ -53,10 +53,10 @@ class Gain(eqx.Module):
                 gain = gain + jnp.sum(density * diagonal)
         return gain, _mean_spin(densities, self.kernels)
 
-    def forms(self, vectors: Float[Array, "2 l d"]) -> Float[Array, "2 l l"] | None:
-        """<v_j|(H_0 - H) v_k> for two sets of real vectors; None where H_0 - H is not real.
+    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> Float[Array, " m"] | None:
+        """<H_0 - H> in M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
 
-        The work at M times of a series is then M small quadratic forms, and no state is needed.
+        Each is a small quadratic form of <v_j|(H_0 - H) v_k>, and no state is needed.
         """
         along_x, along_y, along_z = self.diagonals
         if along_y is not None or (self.many is not None and not self.many.is_real):
@@ -67,7 +67,7 @@ class Gain(eqx.Module):
             image = image + self.kernels.transform_back(turned) / vectors.shape[-1]
         if self.many is not None:
             image = image + self.many.apply(vectors.reshape(-1, vectors.shape[-1])).reshape(vectors.shape)
-        return jnp.einsum("sjd,skd->sjk", vectors, image)
+        return _values(jnp.einsum("sjd,skd->sjk", vectors, image), coefficients)
 
     def along(
         self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]

@@ -12,7 +12,7 @@ from conftest import tol
 import jaxbatt as jb
 from jaxbatt import hamiltonian
 from jaxbatt.hamiltonian import Operator
-from jaxbatt.kernels import FlipTable, apply_flips, walsh
+from jaxbatt.kernels import FlipTable, apply_flips, gram, walsh
 
 X, Z = np.array([[0.0, 1.0], [1.0, 0.0]]), np.diag([1.0, -1.0])
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
@@ -203,3 +203,14 @@ def test_gradient_of_the_coefficients(monkeypatch, choice):
 
     expected = [(phi.conj() @ systems.dense_terms(n, [(*term[:2], 1.0)]) @ psi).real for term in terms]
     np.testing.assert_allclose(gradient(pauli_sum.coefficients), expected, rtol=0, atol=tol(float, 2**n))
+
+
+@pytest.mark.parametrize("n", [3, 14])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_gram(n, mirrored):
+    """Within one set of columns, and over four."""
+    rng = np.random.default_rng(4)
+    v, w, weights = rng.normal(size=(2, 3, 2**n)), rng.normal(size=(2, 5, 2**n)), rng.normal(size=(2, 2**n))
+    found = gram(jnp.asarray(v), jnp.asarray(w), jnp.asarray(weights), mirrored=mirrored)
+    expected = np.einsum("md,sld,skd->smlk", weights, v, w[..., np.arange(2**n) ^ (2**n - 1)] if mirrored else w)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tol(float, 2.0**n))

@@ -304,6 +304,20 @@ def test_curve_from_one_series(monkeypatch, one):
         np.testing.assert_allclose(record.magnetization, one.magnetization(times), rtol=0, atol=2e-10 + rounding)
 
 
+def test_curve_from_one_series_by_columns(monkeypatch):
+    """Thirteen spins in small clusters: the products of vectors go by several sets of columns."""
+    monkeypatch.setattr(_stepping, "_REAL_START", 2)
+    monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
+    times = np.linspace(0, 0.5, 60)
+    field, couplings, factors, omega, work, magnetization = systems.clusters(np.random.default_rng(17), [3, 4, 1, 3, 2], times)
+    battery = jb.SpinBattery(field, couplings, factors, initial_state="down")
+    curve = jb.charge(battery, jb.ConstantField(omega), times, solver=jb.StateVector())
+    size = np.abs(field).sum() + np.abs(omega).sum() + couplings.sum()
+    rounding = tol(float, size * (1 + size * times[-1]))
+    assert np.max(np.abs(curve.work - work)) <= curve.info.error + rounding
+    assert np.max(np.abs(curve.magnetization - magnetization)) <= 2e-10 + rounding
+
+
 def test_which_curves_come_from_one_series(monkeypatch):
     """Short ones with many times: what is measured there is doubled here to tell."""
     monkeypatch.setattr(_stepping, "_REAL_START", 2)
@@ -318,7 +332,7 @@ def test_which_curves_come_from_one_series(monkeypatch):
 
 @each()
 def test_thirteen_spins(propagator):
-    """Sums of vectors by columns, real start and several groups of the Walsh transform at their real size.
+    """Sums of vectors by columns and several groups of the Walsh transform at their real size.
 
     The spins fall into small clusters, so that the exact answer is a sum of dense ones.
     """

@@ -119,10 +119,8 @@ class SteppedEvolution(Evolution):
             return super().window(carry, times)
 
         def measure(vectors: Array, coefficients: Array) -> tuple[Array, Array] | None:
-            forms = stretch.gain.forms(vectors)
-            if forms is None:
-                return None
-            return jnp.sum((coefficients @ forms) * coefficients, axis=(0, 2)), jnp.zeros((coefficients.shape[1], 3))
+            gains = stretch.gain.gains(vectors, coefficients)
+            return None if gains is None else (gains, jnp.zeros((coefficients.shape[1], 3)))
 
         # A hundredth more than the phase of a window, for rounding.
         found = self._spanned(run, stretch, times, 1.01 * WINDOW_PHASE, measure)

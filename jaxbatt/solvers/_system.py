@@ -41,14 +41,14 @@ class Measured(Protocol):
         """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
         ...
 
-    def forms(self, vectors: Float[Array, "2 l d"]) -> Float[Array, "2 l l"] | None:
-        """<v_j|(H_0 - H) v_k> for two sets of real vectors; None where that does not say all, or is not known."""
+    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> Float[Array, " m"] | None:
+        """<H_0 - H> in M states given as sums of vectors, for real and imaginary part; None where that is not known."""
         ...
 
     def along(
         self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]
     ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
-        """:meth:`measure` of M states given as sums of vectors; None as for :meth:`forms`."""
+        """:meth:`measure` of such states."""
         ...
 
     def bounds(self) -> Bounds:

@@ -167,7 +167,7 @@ class LadderOperator(eqx.Module):
         z = jnp.sum(rows**2 * self._s_z())
         return jnp.sum(rows * self.apply(rows)), jnp.stack([x, y, z]) / self.n_spins
 
-    def forms(self, vectors: Float[Array, "2 l d"]) -> None:
+    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> None:
         """None: the field may have a part along y, which is imaginary."""
 
     def along(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> None:
