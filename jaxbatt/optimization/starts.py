@@ -165,13 +165,13 @@ def _together(count: int, most: int) -> int:
 
 
 def random_point(key: Array, space: Space, time: Scalar, couplings: Array | None) -> Point:
-    """A field of a few random switches or of a few slow waves, alike on all spins or not, at about the given time.
+    """A field of a few random switches, of a few slow waves, or of noise, alike on all spins or not, at about the given time.
 
     It switches between the lowest level, the highest and, as least-time fields do, no field (where the bounds exclude 0, the
     middle).
     """
     kinds, switches, waves, times, pairs = jax.random.split(key, 5)
-    bang, alike = jax.random.bernoulli(kinds, 0.5, (2,))
+    kind, alike = jnp.divmod(jax.random.randint(kinds, (), 0, 6), 2)
     shape = space.low.shape
     s = (jnp.arange(shape[0]) + 0.5).reshape(-1, *[1] * (len(shape) - 1)) / shape[0]
 
@@ -192,9 +192,10 @@ def random_point(key: Array, space: Space, time: Scalar, couplings: Array | None
 
     # A constant field has nothing to switch, and does not move where it is zero.
     several = shape[0] > 1
-    pattern = jnp.where(bang, telegraph(switches), slow(waves)) if several else jax.random.uniform(waves, shape, minval=-1)
+    noise = jax.random.uniform(waves, shape, minval=-1)
+    pattern = jax.lax.select_n(kind, telegraph(switches), slow(waves), noise) if several else noise
     if len(shape) == 2:
-        pattern = jnp.where(alike, pattern[:, :1], pattern)
+        pattern = jnp.where(alike == 1, pattern[:, :1], pattern)
     spread = np.log(2.0) * jax.random.uniform(times, (), minval=-1, maxval=1)
     if couplings is not None:
         couplings = jax.random.normal(pairs, couplings.shape)
