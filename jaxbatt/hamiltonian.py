@@ -144,18 +144,24 @@ class Operator(eqx.Module):
 
     def apply(self, rows: Rows) -> Rows:
         """H psi for a state given as real rows: one row (real psi, real H) or two (Re psi, Im psi)."""
+        return self.turned(rows)[0]
+
+    def turned(self, rows: Rows) -> tuple[Rows, Rows | None, Rows | None]:
+        """H psi, and what is computed on the way: W psi and W s psi, each None where it is not."""
         turn, turn_back = self.kernels.transform, self.kernels.transform_back
-        out = self.d_z * rows
+        out, along_x, along_y = self.d_z * rows, None, None
         if self.d_x is not None:
-            out = out + turn_back(self.d_x * turn(rows))
+            along_x = turn(rows)
+            out = out + turn_back(self.d_x * along_x)
         if self.d_y is not None:
             s = self._y_sign(rows.dtype)
-            out = out + s * turn_back(self.d_y * turn(s * rows))
+            along_y = turn(s * rows)
+            out = out + s * turn_back(self.d_y * along_y)
         if self.even_strings:
             out = out + _flip(self.kernels, self.even_strings, self.even, rows)
         if self.odd_strings:
             out = out - times_i(_flip(self.kernels, self.odd_strings, self.odd, rows))
-        return out
+        return out, along_x, along_y
 
     def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Operator]:
         """H v, H w, and the derivative of <w|H v> with respect to every coefficient, a pytree like the operator.

@@ -14,10 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxbatt._batches import any_of_batch
 from jaxbatt._types import Scalar
 from jaxbatt.solvers import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution
 
 Objective: TypeAlias = Literal["power", "work"]
+_Bracket: TypeAlias = tuple[Array, Array, Array, Array, Array, Array, Array]
+"""Two ends of each interval with the slopes there, a place between them, whether it still moves, and steps taken."""
 
 _GRID = 8 * WINDOW_DEGREE
 """Intervals in which a sign change of the slope is looked for: 16 in the shortest period."""
@@ -25,8 +28,9 @@ _TAYLOR = 12
 """Degree of the polynomial that a window is replaced by in one interval: k theta < 0.2 there, so it is exact to rounding."""
 _CANDIDATES = 4
 """Local maxima of a window that are refined: those with the highest estimates."""
-_STEPS = 24
-"""Steps to a zero of the slope, from an interval in which it is nearly straight."""
+_STEPS, _CLOSE = 24, 1e-11
+"""Most steps to a zero of the slope, from an interval in which it is nearly straight; fewer where all zeros of a batch have
+moved by so little, in units of half an interval, that what is left is far below rounding."""
 MAX_WINDOWS = 16384
 _ONSET = 3.4
 """First window of a search for power, in units of (C / W''(0))^(1/2): most searches end within it. For W = C sin^2(w t), whose
@@ -234,16 +238,17 @@ def _refined(series: _Series, objective: Objective, interval: Int[Array, " m"], 
     def middle(low: Array, up: Array, high: Array, down: Array) -> Array:
         return low + (high - low) * jnp.where(up == down, 0, up / jnp.where(up == down, 1, up - down))
 
-    def step(_: Int[Array, ""], state: tuple[Array, ...]) -> tuple[Array, ...]:
-        low, up, high, down = state
-        place = middle(*state)
+    def step(state: _Bracket) -> _Bracket:
+        low, up, high, down, place, _, steps = state
         slope = series.inside(local, interval, place, objective)[3]
         rising = slope > 0
         low, up = jnp.where(rising, place, low), jnp.where(rising, slope, up / 2)
         high, down = jnp.where(rising, high, place), jnp.where(rising, down / 2, slope)
-        return low, up, high, down
+        new = middle(low, up, high, down)
+        return low, up, high, down, new, any_of_batch(jnp.any(jnp.abs(new - place) > _CLOSE)), steps + 1
 
     one = jnp.ones_like(before)
-    state = jax.lax.fori_loop(0, _STEPS, step, (one, before, -one, after))
-    time, work, value, _ = series.inside(local, interval, middle(*state), objective)
+    start = (one, before, -one, after, middle(one, before, -one, after), jnp.ones((), bool), jnp.zeros((), int))
+    place = jax.lax.while_loop(lambda state: state[5] & (state[6] < _STEPS), step, start)[4]
+    time, work, value, _ = series.inside(local, interval, place, objective)
     return Found(value, time, work)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,8 +15,11 @@ from jaxtyping import Array, Float, Int
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
-from jaxbatt.kernels import ONE_DEVICE, Kernels, gram
+from jaxbatt.kernels import ONE_DEVICE, Kernels, gram, mirrored_gram
 from jaxbatt.paulis import PauliSum, one_body
+
+_TOGETHER = 8
+"""Vectors that are looked at together."""
 
 
 class Gain(eqx.Module):
@@ -53,47 +59,65 @@ class Gain(eqx.Module):
                 gain = gain + jnp.sum(density * diagonal)
         return gain, _mean_spin(densities, self.kernels)
 
-    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> Float[Array, " m"] | None:
+    def gains(
+        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"], used: Int[Array, ""]
+    ) -> Float[Array, " m"] | None:
         """<H_0 - H> in M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
 
-        Each is a small quadratic form of <v_j|(H_0 - H) v_k>, and no state is needed.
+        Each is a small quadratic form of <v_j|(H_0 - H) v_k>, and no state is needed. Vectors beyond the first ``used`` are zero.
         """
         along_x, along_y, along_z = self.diagonals
         if along_y is not None or (self.many is not None and not self.many.is_real):
             return None
-        image = jnp.zeros_like(vectors) if along_z is None else along_z * vectors
-        if along_x is not None:
-            turned = along_x * self.kernels.transform(vectors)
-            image = image + self.kernels.transform_back(turned) / vectors.shape[-1]
-        if self.many is not None:
-            image = image + self.many.apply(vectors.reshape(-1, vectors.shape[-1])).reshape(vectors.shape)
-        return _values(jnp.einsum("sjd,skd->sjk", vectors, image), coefficients)
+        size, height = vectors.shape[-1], math.gcd(vectors.shape[1], _TOGETHER)
+
+        def add(i: Int[Array, ""], forms: Float[Array, "2 l l"]) -> Float[Array, "2 l l"]:
+            some = jax.lax.dynamic_slice_in_dim(vectors, i * height, height, 1)
+            image = jnp.zeros_like(some) if along_z is None else along_z * some
+            if along_x is not None:
+                image = image + self.kernels.transform_back(along_x * self.kernels.transform(some)) / size
+            if self.many is not None:
+                image = image + self.many.apply(some.reshape(-1, size)).reshape(some.shape)
+            return jax.lax.dynamic_update_slice_in_dim(forms, jnp.einsum("sjd,skd->sjk", vectors, image), i * height, 2)
+
+        forms = jax.lax.fori_loop(0, (used + height - 1) // height, add, jnp.zeros((2, *2 * vectors.shape[1:2]), vectors.dtype))
+        return _values(forms, coefficients)
 
     def along(
-        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]
+        self,
+        vectors: tuple[Float[Array, "2 l d"], Float[Array, "2 l d"] | None, Float[Array, "2 l d"] | None],
+        coefficients: Float[Array, "2 m l"],
+        used: Int[Array, ""],
     ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
         """:meth:`measure` of M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
 
         By the quadratic forms of each observable in its own basis: with more times than vectors no state is needed.
+
+        Args:
+            vectors: v, W v, and W s v (:meth:`Operator.turned`), the latter None where they are not known yet.
+            coefficients: c.
+            used: vectors beyond so many are zero.
         """
         along_x, along_y, along_z = self.diagonals
         if along_y is not None or (self.many is not None and not self.many.is_real):
             return None
-        size, counts = vectors.shape[-1], self.kernels.counts(vectors.shape[-1].bit_length() - 1)
+        v, by_x, by_y = vectors
+        size, counts = v.shape[-1], self.kernels.counts(v.shape[-1].bit_length() - 1)
         n_spins = size.bit_length() - 1
-        total = (n_spins - 2 * counts).astype(vectors.dtype) / n_spins
-        spin_z, gain = _quadratic(vectors, coefficients, total, along_z)
-        images = jax.lax.map(self.kernels.transform, vectors.reshape(-1, size)).reshape(vectors.shape)
-        spin_x, more = _quadratic(images, coefficients, total / size, None if along_x is None else along_x / size)
+        total = (n_spins - 2 * counts).astype(v.dtype) / n_spins
+        spin_z, gain = _quadratic(v, coefficients, total, along_z)
+        by_x = by_x if by_x is not None else _images(self.kernels.transform, v, used)
+        spin_x, more = _quadratic(by_x, coefficients, total / size, None if along_x is None else along_x / size)
         # (-i)**popcount, which turns Y into X, is s on even and -i s on odd states, which c and its complement ~c tell apart.
-        signs = (1 - 2 * (counts >> 1 & 1)).astype(vectors.dtype)
-        images = jax.lax.map(lambda v: self.kernels.transform(signs * v), vectors.reshape(-1, size)).reshape(vectors.shape)
-        between = gram(images[:1], images[1:], -2 * total[None] / size, mirrored=True)[0, 0]
+        signs = (1 - 2 * (counts >> 1 & 1)).astype(v.dtype)
+        by_y = by_y if by_y is not None else _images(lambda row: self.kernels.transform(signs * row), v, used)
+        between = mirrored_gram(by_y, -2 * total / size)
         spin_y = jnp.sum((coefficients[0] @ between) * coefficients[1], axis=1)
         gain = gain + more
         if self.many is not None:
-            images = jax.lax.map(lambda v: self.many.apply(v[None])[0], vectors.reshape(-1, size)).reshape(vectors.shape)
-            gain = gain + _values(gram(vectors, images, jnp.ones((1, size), vectors.dtype))[:, 0], coefficients)
+            many = self.many
+            images = _images(lambda row: many.apply(row[None])[0], v, used)
+            gain = gain + _values(gram(v, images, jnp.ones((1, size), v.dtype))[:, 0], coefficients)
         return gain, jnp.stack([spin_x, spin_y, spin_z], axis=1)
 
     def bounds(self) -> Bounds:
@@ -116,6 +140,15 @@ def _quadratic(
     forms = gram(vectors, vectors, weights)
     values = [_values(forms[:, k], coefficients) for k in range(len(weights))]
     return values[0], values[1] if second is not None else jnp.zeros_like(values[0])
+
+
+def _images(function: Callable[[Array], Array], vectors: Float[Array, "2 l d"], used: Int[Array, ""]) -> Float[Array, "2 l d"]:
+    """The function of each vector, one after the other; those beyond the first ``used`` are zero, and so are their images."""
+
+    def add(i: Int[Array, ""], images: Array) -> Array:
+        return images.at[i % 2, i // 2].set(function(vectors[i % 2, i // 2]))
+
+    return jax.lax.fori_loop(0, 2 * used, add, jnp.zeros_like(vectors))
 
 
 def _values(forms: Float[Array, "2 l l"], coefficients: Float[Array, "2 m l"]) -> Float[Array, " m"]:

@@ -27,24 +27,25 @@ def each(propagators=PROPAGATORS):
 
 
 class Dense(NamedTuple):
-    """A Hermitian matrix (real part, imaginary part) on one device."""
+    """A Hermitian matrix (real part, imaginary part) on one device; the imaginary part of one that is told to be real is 0."""
 
     matrix: jax.Array
+    is_real: bool = False
     pieces: int = 1
 
     def apply(self, rows):
-        if len(rows) == 1:
+        if self.is_real or len(rows) == 1:
             return rows @ self.matrix[0].T
         (x, y), (a, b) = rows, self.matrix
         return jnp.stack([a @ x - b @ y, a @ y + b @ x])
 
 
 @functools.cache
-def advance(propagator):
+def advance(propagator, is_real=False):
     """``advance`` for a stack of dense Hamiltonians (real part, imaginary part): one compilation for all of a shape and dtype."""
 
     def run(matrix, center, radius, rows, offsets, limit, rate):
-        return propagator.advance(Dense(matrix), center, radius, rows, offsets, limit, rate)
+        return propagator.advance(Dense(matrix, is_real), center, radius, rows, offsets, limit, rate)
 
     return jax.jit(jax.vmap(run))
 
@@ -64,7 +65,7 @@ def distances(states, expected):
     return np.linalg.norm(states - overlap / np.abs(overlap) * expected, axis=-1)
 
 
-def evolve(propagator, hamiltonians, initial, time, *, dtype=float, looseness=1.0):
+def evolve(propagator, hamiltonians, initial, time, *, dtype=float, looseness=1.0, is_real=False):
     """Segment after segment to ``time`` for a stack (S, d, d): final states, errors as estimated, worst excess, applications.
 
     The excess is by how much the true error of any state in any segment passes its estimate (and the judge's rounding).
@@ -81,7 +82,7 @@ def evolve(propagator, hamiltonians, initial, time, *, dtype=float, looseness=1.
     for _ in range(5000):
         limit = (time - reached).astype(dtype)
         offsets = limit[:, None] * np.array([0.0, 0.0, 0.01, 0.3, 0.31, 1.0], dtype)
-        segment = advance(propagator)(matrix, center, radius, rows, offsets, limit, rate)
+        segment = advance(propagator, is_real)(matrix, center, radius, rows, offsets, limit, rate)
         states, reach = np.asarray(segment.states), np.asarray(segment.reach)
         assert states.dtype == dtype
         assert np.all(reach <= limit)
@@ -149,9 +150,43 @@ def test_states_with_loose_bounds(propagator):
 
 
 @each()
+@pytest.mark.parametrize("time", [0.7, 20.0])
+@pytest.mark.parametrize("factor", [1, -1j], ids=["real and complex starts", "imaginary and complex starts"])
+def test_states_under_a_real_hamiltonian(propagator, time, factor):
+    """Real and imaginary part of the state may evolve one after the other."""
+    certify(propagator, evolve(propagator, REAL, factor * starts(REAL), time, is_real=True))
+
+
+@each([jb.Chebyshev(), jb.Taylor()])
+def test_a_part_that_is_zero_costs_nothing(propagator):
+    """The imaginary part of a real state under a real Hamiltonian; applications are counted where they happen."""
+    counted = []
+
+    class Counting(Dense):
+        def apply(self, rows):
+            jax.debug.callback(lambda: counted.append(len(rows)))
+            return super().apply(rows)
+
+    @jax.jit
+    def states(rows):
+        operator, one = Counting(jnp.stack([REAL[0].real, REAL[0].imag]), True), jnp.ones(())
+        return propagator.advance(operator, 0 * one, 40 * one, rows, jnp.zeros(1), 0.05 * one, 1e-9 * one).states
+
+    def applications(initial):
+        counted.clear()
+        states(jnp.stack([initial.real, initial.imag])).block_until_ready()
+        jax.effects_barrier()
+        assert set(counted) == {1}
+        return len(counted)
+
+    real, complex_state = starts(REAL)[1], starts(REAL)[0]
+    assert 0 < 2 * applications(real) == applications(complex_state)
+
+
+@each()
 @pytest.mark.parametrize("time", [0.0, 20.0])
 def test_one_real_row(propagator, time):
-    """A real state under a real Hamiltonian: the first segment holds one row."""
+    """A real state under a real Hamiltonian, given as one row."""
     rng = np.random.default_rng(13)
     initial = rng.normal(size=(len(REAL), 16)).astype(complex)
     initial /= np.linalg.norm(initial, axis=1, keepdims=True)
@@ -269,9 +304,8 @@ def test_windows(propagator, window):
 
 
 @each()
-def test_real_first_segment(monkeypatch, propagator):
-    """From 17 spins on the first segment is real; here it is forced on three. A complex start or a Y field must stay complex."""
-    monkeypatch.setattr(_stepping, "_REAL_START", 2)
+def test_real_start(propagator):
+    """A real state and a real Hamiltonian begin with one row; a complex start or a Y field must stay complex."""
     chains, batteries = systems.spin_chains(), systems.pauli_batteries()
     by_name = {s.name: s for s in chains + batteries}
     for name, rows in (("random XYZ", 1), ("field along y", 2), ("complex start", 2), ("Dzyaloshinskii-Moriya", 2)):
@@ -292,7 +326,6 @@ REAL_CURVES = [one for one in systems.spin_chains() + systems.pauli_batteries() 
 @pytest.mark.parametrize("one", REAL_CURVES, ids=lambda one: one.name)
 def test_curve_from_one_series(monkeypatch, one):
     """From 18 spins on a curve of many times is one real series, without states; here it is forced on a few spins."""
-    monkeypatch.setattr(_stepping, "_REAL_START", 2)
     monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
     run = sampler(jb.StateVector(), one)
     for last in (0.3, 60.0):  # one series, and more than one holds
@@ -306,7 +339,6 @@ def test_curve_from_one_series(monkeypatch, one):
 
 def test_curve_from_one_series_by_columns(monkeypatch):
     """Thirteen spins in small clusters: the products of vectors go by several sets of columns."""
-    monkeypatch.setattr(_stepping, "_REAL_START", 2)
     monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
     times = np.linspace(0, 0.5, 60)
     field, couplings, factors, omega, work, magnetization = systems.clusters(np.random.default_rng(17), [3, 4, 1, 3, 2], times)
@@ -320,7 +352,6 @@ def test_curve_from_one_series_by_columns(monkeypatch):
 
 def test_which_curves_come_from_one_series(monkeypatch):
     """Short ones with many times: what is measured there is doubled here to tell."""
-    monkeypatch.setattr(_stepping, "_REAL_START", 2)
     monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
     one = next(one for one in REAL_CURVES if one.name == "random XYZ")
     along = Gain.along

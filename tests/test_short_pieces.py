@@ -19,6 +19,7 @@ class Dense:
     """A Hermitian matrix (real part, imaginary part) as the operator of an adjoint."""
 
     pieces = 1
+    is_real = False
 
     def __init__(self, matrix):
         self.matrix = matrix

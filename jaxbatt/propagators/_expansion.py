@@ -3,102 +3,145 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxbatt._batches import any_of_batch
 from jaxbatt._types import Rows
-from jaxbatt.propagators._segment import States, accumulate
+from jaxbatt.propagators._segment import Action, States, accumulate
 
 Apply: TypeAlias = Callable[[Rows], Rows]
+Seen: TypeAlias = Callable[[Rows], tuple[Any, ...]]
+"""To H of real rows, and what else is to be kept of them: more rows, or None."""
+Kept: TypeAlias = tuple[Any, ...]
+"""Vectors (2, L, d), for real and imaginary part, and what was kept of them, as many rows, or None."""
 
 
 class _Loop(NamedTuple):
     before: Rows
     here: Rows
-    vectors: Float[Array, "2 r h d"]
+    vectors: tuple[Any, ...]
+    """(2, h, r, d) of the terms, and of what is kept of them."""
 
 
 def expand(
+    operator: Action,
     shifted: Apply,
     rows: Rows,
     coefficients: Float[Array, "m k"],
     growth: Float[Array, " k"],
     back: float,
     pairs: Int[Array, ""],
-    pieces: int,
 ) -> tuple[States, tuple[Rows, Rows]]:
     """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
 
-    Terms go in pairs (v_2m, v_2m+1), whose coefficients are real and imaginary. For a state (x, y) the pair adds
-    c x_even - c' y_odd to the real part and c y_even + c' x_odd to the imaginary part; for a real state only x_even, x_odd.
+    Terms go in pairs (v_2m, v_2m+1), whose coefficients are real and imaginary. Under a real H real and imaginary part of the
+    state evolve one after the other, the latter only where it is not zero; else both together.
 
     Args:
+        operator: H.
         shifted: H' on real rows.
         rows: the state, (1, d) or (2, d).
         coefficients: (M, K) with K a multiple of 64: Re c_k for even k, Im c_k for odd k.
         growth: (K,) factors of the recurrence.
         back: weight of the vector before the last.
         pairs: number of pairs to add, at most K / 2.
-        pieces: in which the amplitudes are held (:class:`Action`).
 
     Returns:
         the M states; the last two vectors v_{2 pairs - 1}, v_{2 pairs}, from which the recurrence can be run back.
     """
-    size, count = rows.shape[1], len(coefficients)
+    count, size = len(coefficients), rows.shape[1]
     height = _block_height(count)
-    table = _table(coefficients, len(rows))
-    table = jnp.where(jnp.arange(table.shape[-1]) < pairs, table, 0).astype(rows.dtype)
+    needed = jnp.where(jnp.arange(coefficients.shape[1]) < 2 * pairs, coefficients, 0).astype(rows.dtype)
 
-    def block(carry: tuple[Int[Array, ""], _Loop, States]) -> tuple[Int[Array, ""], _Loop, States]:
-        first, loop, states = carry
-        loop = _filled(shifted, growth, back, first, jnp.minimum(height, pairs - first), loop)
-        piece = jax.lax.dynamic_slice_in_dim(table, first, height, 3)
-        piece = piece.swapaxes(1, 2).reshape(2, count, -1)
-        return first + height, loop, accumulate(states, piece, loop.vectors.reshape(2, -1, size), pieces)
+    def add(rows: Rows, turned: Int[Array, ""] | int, states: States) -> tuple[States, tuple[Rows, Rows]]:
+        table = _table(needed, len(rows), turned)
+
+        def block(carry: tuple[Int[Array, ""], _Loop, States]) -> tuple[Int[Array, ""], _Loop, States]:
+            first, loop, states = carry
+            loop = _filled(lambda v: (shifted(v),), growth, back, first, jnp.minimum(height, pairs - first), loop, turned)
+            piece = jax.lax.dynamic_slice_in_dim(table, first, height, 2).reshape(2, count, -1)
+            return first + height, loop, accumulate(states, piece, loop.vectors[0].reshape(2, -1, size), operator.pieces)
+
+        start = (jnp.zeros((), int), _begin(rows, height), states)
+        _, end, states = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, start)
+        return states, (end.before, end.here)
 
     states = jnp.zeros((2, count, size), rows.dtype)
-    start = (jnp.zeros((), int), _begin(rows, height), states)
-    _, end, states = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, start)
-    return states, (end.before, end.here)
+    if len(rows) == 1 or not operator.is_real:
+        return add(rows, 0, states)
+
+    def one(r: Int[Array, ""], carry: tuple[States, tuple[Rows, Rows]]) -> tuple[States, tuple[Rows, Rows]]:
+        states, ends = carry
+        states, last = add(jax.lax.dynamic_slice_in_dim(rows, r, 1), r, states)
+        return states, jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, r, 0), ends, last)
+
+    used = 1 + any_of_batch(jnp.any(rows[1] != 0)).astype(int)
+    return jax.lax.fori_loop(0, used, one, (states, (jnp.zeros_like(rows), jnp.zeros_like(rows))))
 
 
 def spanned(
-    shifted: Apply, rows: Rows, coefficients: Float[Array, "m k"], growth: Float[Array, " k"], back: float, pairs: Int[Array, ""]
-) -> tuple[Float[Array, "2 l d"], Float[Array, "2 m l"]]:
-    """The vectors that the M states of :func:`expand` are sums of, and their coefficients, for real and imaginary part."""
-    table = _table(coefficients, len(rows))
-    end = _filled(shifted, growth, back, 0, pairs, _begin(rows, table.shape[-1]))
-    return end.vectors.reshape(2, -1, rows.shape[1]), table.swapaxes(1, 2).reshape(2, len(coefficients), -1).astype(rows.dtype)
+    seen: Seen, rows: Rows, coefficients: Float[Array, "m k"], growth: Float[Array, " k"], back: float, pairs: Int[Array, ""]
+) -> tuple[Kept, Float[Array, "2 m l"]]:
+    """The vectors that the M states of :func:`expand` are sums of, and their coefficients, for real and imaginary part.
+
+    Args:
+        seen: H' of real rows, and what else is to be kept of them, or None.
+
+    Returns:
+        L vectors, of which those beyond the first ``len(rows) * pairs`` are zero, and what is kept of them; the coefficients.
+    """
+    table, others = _table(coefficients, len(rows), 0), jax.eval_shape(seen, rows)[1:]
+    end = _filled(seen, growth, back, 0, pairs, _begin(rows, table.shape[2], *others), 0)
+    vectors = jax.tree.map(lambda x: x.reshape(2, -1, rows.shape[1]), end.vectors)
+    return vectors, table.reshape(2, len(coefficients), -1).astype(rows.dtype)
 
 
-def _table(coefficients: Float[Array, "m k"], n_rows: int) -> Float[Array, "2 r m h"]:
-    """What each vector of a pair is multiplied by, for real and imaginary part."""
+def _table(coefficients: Float[Array, "m k"], n_rows: int, turned: Int[Array, ""] | int) -> Float[Array, "2 m h r"]:
+    """What each vector of a pair is multiplied by, for real and imaginary part.
+
+    For a state (x, y) the pair adds c x_even - c' y_odd to the real part and c y_even + c' x_odd to the imaginary part; for one
+    row x, or ``turned`` y alone, what it has of that.
+    """
     even, odd = coefficients[:, 0::2], coefficients[:, 1::2]
     if n_rows == 1:
-        return jnp.stack([even, odd])[:, None]
-    return jnp.stack([jnp.stack([even, -odd]), jnp.stack([even, odd])])
+        return jnp.where(turned == 1, jnp.stack([-odd, even]), jnp.stack([even, odd]))[..., None]
+    return jnp.stack([jnp.stack([even, -odd], axis=-1), jnp.stack([even, odd], axis=-1)])
 
 
-def _begin(rows: Rows, height: int) -> _Loop:
-    return _Loop(jnp.zeros_like(rows), rows, jnp.zeros((2, len(rows), height, rows.shape[1]), rows.dtype))
+def _begin(rows: Rows, height: int, *others: jax.ShapeDtypeStruct | None) -> _Loop:
+    vectors = jax.tree.map(lambda _: jnp.zeros((2, height, len(rows), rows.shape[1]), rows.dtype), (rows, *others))
+    return _Loop(jnp.zeros_like(rows), rows, vectors)
 
 
 def _filled(
-    shifted: Apply, growth: Float[Array, " k"], back: float, first: Int[Array, ""] | int, count: Int[Array, ""], loop: _Loop
+    seen: Seen,
+    growth: Float[Array, " k"],
+    back: float,
+    first: Int[Array, ""] | int,
+    count: Int[Array, ""],
+    loop: _Loop,
+    turned: Int[Array, ""] | int,
 ) -> _Loop:
     """So many pairs of vectors, from pair ``first`` on."""
 
     def following(i: Int[Array, ""], loop: _Loop) -> _Loop:
         before, here, vectors = loop
         k, odd = 2 * first + i, i % 2
-        # (Re, Im) of an odd term, which has a factor i, goes to (Im, Re); a real state has but one of them.
-        kept = here if len(here) == 1 else jnp.where(odd == 1, here[::-1], here)
-        where = (odd, 0, i // 2, 0) if len(here) == 1 else (0, odd, i // 2, 0)
-        vectors = jax.lax.dynamic_update_slice(vectors, kept[:, None, None], where)
-        return _Loop(here, growth[k] * shifted(here) - back * before, vectors)
+
+        def put(vectors: Array, new: Rows) -> Array:
+            if len(new) == 1:
+                return jax.lax.dynamic_update_slice(vectors, new[None, None], (odd ^ turned, i // 2, 0, 0))
+            # (Re, Im) of an odd term, which has a factor i, goes to (Im, Re); a single row has but one of them.
+            new = jnp.where(odd == 1, new[::-1], new)
+            return jax.lax.dynamic_update_slice(vectors, new[:, None, None], (0, i // 2, odd, 0))
+
+        driven, *others = seen(here)
+        vectors = jax.tree.map(put, vectors, (here, *others))
+        return _Loop(here, growth[k] * driven - back * before, vectors)
 
     return jax.lax.fori_loop(0, 2 * count, following, loop)
 

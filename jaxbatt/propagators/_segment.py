@@ -21,8 +21,13 @@ class Action(Protocol):
         """Equal pieces in which the amplitudes are held, each on a device of its own."""
         ...
 
+    @property
+    def is_real(self) -> bool:
+        """Whether H is a real matrix, which acts on real and imaginary part alike."""
+        ...
+
     def apply(self, rows: Rows) -> Rows:
-        """H on real rows, (1, d) or (2, d)."""
+        """H on real rows, (1, d) or (2, d); of a real H on any number of them, each for itself."""
         ...
 
 

@@ -28,6 +28,11 @@ class Differentiable(Protocol):
         """Equal pieces in which the amplitudes are held, each on a device of its own."""
         ...
 
+    @property
+    def is_real(self) -> bool:
+        """Whether H is a real matrix."""
+        ...
+
     def apply(self, rows: Rows) -> Rows:
         """H on real rows."""
         ...

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxbatt._batches import largest_of_batch
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._expansion import Apply, expand, spanned
+from jaxbatt.propagators._expansion import Apply, Kept, Seen, expand, spanned
 from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
 
 _REACH = 400.0
@@ -94,18 +95,17 @@ class Series(NamedTuple):
     def states(self, operator: Action, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
         return expand(
-            lambda v: self.scaled(operator.apply, v),
-            rows,
-            self.coefficients,
-            self._growth(rows),
-            1,
-            self.pairs,
-            operator.pieces,
+            operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, self._growth(rows), 1, self.pairs
         )
 
-    def spanned(self, apply: Apply, rows: Rows) -> tuple[Float[Array, "2 l d"], Float[Array, "2 m l"]]:
-        """The vectors that the M states are sums of, and their coefficients, for real and imaginary part."""
-        return spanned(lambda v: self.scaled(apply, v), rows, self.coefficients, self._growth(rows), 1, self.pairs)
+    def spanned(self, seen: Seen, rows: Rows) -> tuple[Kept, Float[Array, "2 m l"]]:
+        """See :func:`jaxbatt.propagators._expansion.spanned`."""
+
+        def shifted(v: Rows) -> tuple[Any, ...]:
+            driven, *others = seen(v)
+            return (driven - self.center * v) / self.radius, *others
+
+        return spanned(shifted, rows, self.coefficients, self._growth(rows), 1, self.pairs)
 
     def _growth(self, rows: Rows) -> Float[Array, " k"]:
         return jnp.full(self.coefficients.shape[1], 2, rows.dtype).at[0].set(1)
@@ -125,17 +125,6 @@ def series(
     needed = (last + 2) // 2
     coefficients = jnp.where(jnp.arange(n_terms) < 2 * needed, _coefficients(radius * offsets, n_terms), 0)
     return Series(center, radius, coefficients, needed, largest_of_batch(needed), tails[last] + 2 * eps * needed)
-
-
-@jax.custom_batching.custom_vmap
-def largest_of_batch(count: Int[Array, ""]) -> Int[Array, ""]:
-    """The same number, and the largest one of a batch: a loop whose length differs within a batch would copy all it carries."""
-    return count
-
-
-@largest_of_batch.def_vmap
-def _(size: int, batched: list[bool], count: Int[Array, " b"]) -> tuple[Int[Array, ""], bool]:
-    return count.max(), False
 
 
 def _widened(radius: Scalar) -> Scalar:

@@ -60,7 +60,5 @@ class Taylor:
         k = jnp.arange(_TERMS)
         signs = jnp.where(k % 2 == 0, 1.0, -1.0) * jnp.where(k // 2 % 2 == 0, 1.0, -1.0)
         coefficients = signs.astype(rows.dtype) * fraction[:, None] ** k
-        states, _ = expand(
-            lambda v: (operator.apply(v) - center * v) / radius, rows, coefficients, z / order, 0, pairs, operator.pieces
-        )
+        states, _ = expand(operator, lambda v: (operator.apply(v) - center * v) / radius, rows, coefficients, z / order, 0, pairs)
         return Segment(states, reach, tails[n_terms - 1] + eps * (2 * pairs + jnp.exp(z)), 2 * pairs)

@@ -16,12 +16,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxbatt._batches import any_of_batch, largest_of_batch
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
 from jaxbatt.propagators import States
 from jaxbatt.propagators.adjoint import SHORT, gather_back, pull_short, pull_states
-from jaxbatt.propagators.chebyshev import largest_of_batch, longest, series
+from jaxbatt.propagators.chebyshev import longest, series
 from jaxbatt.solvers._base import Record
 from jaxbatt.solvers._system import System, two_rows
 
@@ -158,9 +159,9 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     length = (at.time - begin).astype(bounds.radius.dtype)
 
     # Most pieces of a finely cut field are short and hold no output; a batch goes one way together.
-    is_long = largest_of_batch(((bounds.radius * length > SHORT) | outputs.mine.any()).astype(int))
+    is_long = any_of_batch((bounds.radius * length > SHORT) | outputs.mine.any())
     before, carried, pulled, derivatives = jax.lax.cond(
-        is_long == 1,
+        is_long,
         lambda: _with_outputs(sweep, at, operator, bounds, begin, outputs),
         lambda: (*_without_outputs(sweep, at, operator, bounds, length), at.derivatives),
     )

@@ -11,24 +11,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxbatt._batches import any_of_batch
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
-from jaxbatt.propagators import Chebyshev, Propagator, Segment
-from jaxbatt.propagators.chebyshev import largest_of_batch, series, term_count
+from jaxbatt.propagators import Chebyshev, Kept, Propagator, Seen, Segment
+from jaxbatt.propagators.chebyshev import series, term_count
 from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record
 from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
-_REAL_START = 2**17
-"""Basis states from which a first segment in real arithmetic saves more time than its compilation costs."""
-
-
-_SPANNED_PHASE = 48.0
+_SPANNED_PHASE = 39.0
 """radius * time up to which a whole curve may come from one series, all of whose vectors are held."""
 _SPANNED_START = 2**18
 """Basis states from which that is faster than the states at all times (benchmarks/NOTES.md)."""
 
-Measure: TypeAlias = Callable[[Float[Array, "2 l d"], Float[Array, "2 m l"]], tuple[Times, Float[Array, "m 3"]] | None]
+Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m l"], Int[Array, ""]], tuple[Times, Float[Array, "m 3"]] | None]
 
 
 class StateCarry(NamedTuple):
@@ -63,33 +60,31 @@ class SteppedEvolution(Evolution):
         return _differentiable_curve(guarded((self, times), self.system.solver))
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
-        rows = carry.state.rows
-        is_real = len(rows) == 1 and rows.shape[1] >= _REAL_START
-        if not is_real:
-            carry = carry._replace(state=carry.state._replace(rows=two_rows(rows)))
-        run = self._run(carry, times)
-        start = self._first(run) if is_real else run.begin()
+        first = self._run(carry, times)
+        rows = two_rows(carry.state.rows)
+        run = dataclasses.replace(first, before=carry._replace(state=carry.state._replace(rows=rows)))
+        start = self._whole(first, run.begin())
         return run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
 
-    def _first(self, run: _Run) -> _Loop:
-        """The first segment of a real state, in real arithmetic; the whole curve at once where it is short and fits."""
-        count, stretch = len(run.times), run.fixed
+    def _whole(self, run: _Run, begin: _Loop) -> _Loop:
+        """The whole curve at once where the state is large and real, and the curve short; else where it begins."""
+        count, stretch, rows = len(run.times), run.fixed, run.before.state.rows
         terms = term_count(_SPANNED_PHASE)
-        large = run.before.state.rows.shape[1] >= _SPANNED_START and 2 * count >= terms
-        fits = isinstance(self.propagator, Chebyshev) and large and self.held >= terms
+        large = len(rows) == 1 and rows.shape[1] >= _SPANNED_START and 2 * count >= terms
+        fits = isinstance(self.propagator, Chebyshev) and large and 2 * self.held >= 3 * terms
         if stretch is None or not fits or stretch.operator.pieces > 1:
-            return run.step(run.begin())[0]
+            return begin
 
         def spanned() -> _Loop:
-            loop, found = run.begin(), self._spanned(run, stretch, run.times, _SPANNED_PHASE, stretch.gain.along)
+            found = self._spanned(run, stretch, run.times, _SPANNED_PHASE, stretch.operator.turned, stretch.gain.along)
             if found is None:
-                return run.step(loop)[0]
+                return begin
             carry, record = found
-            record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, 0, 0), loop.record, record)
+            record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, 0, 0), begin.record, record)
             return _Loop(jnp.full((), count), carry, record)
 
         is_long = stretch.bounds.radius * (run.times[-1] - run.before.time) > _SPANNED_PHASE
-        return jax.lax.cond(largest_of_batch(is_long.astype(int)) == 0, spanned, lambda: run.step(run.begin())[0])
+        return jax.lax.cond(any_of_batch(is_long), lambda: begin, spanned)
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
@@ -118,26 +113,31 @@ class SteppedEvolution(Evolution):
         if not isinstance(self.propagator, Chebyshev) or self.held <= len(times):
             return super().window(carry, times)
 
-        def measure(vectors: Array, coefficients: Array) -> tuple[Array, Array] | None:
-            gains = stretch.gain.gains(vectors, coefficients)
+        def seen(rows: Rows) -> tuple[Rows]:
+            return (stretch.operator.apply(rows),)
+
+        def measure(vectors: Kept, coefficients: Array, used: Array) -> tuple[Array, Array] | None:
+            gains = stretch.gain.gains(vectors[0], coefficients, used)
             return None if gains is None else (gains, jnp.zeros((coefficients.shape[1], 3)))
 
         # A hundredth more than the phase of a window, for rounding.
-        found = self._spanned(run, stretch, times, 1.01 * WINDOW_PHASE, measure)
+        found = self._spanned(run, stretch, times, 1.01 * WINDOW_PHASE, seen, measure)
         return super().window(carry, times) if found is None else (found[0], found[1].work)
 
-    def _spanned(self, run: _Run, stretch: Stretch, times: Times, most: float, measure: Measure) -> tuple[Carry, Record] | None:
+    def _spanned(
+        self, run: _Run, stretch: Stretch, times: Times, most: float, seen: Seen, measure: Measure
+    ) -> tuple[Carry, Record] | None:
         """By one series, with radius * time up to ``most``, from what its vectors have to do with one another."""
         carry, (center, radius) = run.before, stretch.bounds
         offsets = (jnp.append(carry.time, times) - carry.time).astype(radius.dtype)
         terms = series(center, radius, offsets, offsets[-1], run.rate, most)
-        vectors, coefficients = terms.spanned(stretch.operator.apply, carry.state.rows)
-        measured = measure(vectors, coefficients)
+        vectors, coefficients = terms.spanned(seen, carry.state.rows)
+        measured = measure(vectors, coefficients, len(carry.state.rows) * terms.pairs)
         if measured is None:
             return None
         gains, magnetization = measured
         work = carry.state.work + gains[1:] - gains[0]
-        state = jnp.einsum("sj,sjd->sd", coefficients[:, -1], vectors)[:, None]
+        state = jnp.einsum("sj,sjd->sd", coefficients[:, -1], vectors[0])[:, None]
         segment = Segment(state, offsets[-1], terms.error, 2 * terms.needed)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & (terms.error <= self.propagator.tol)
         arrived = self._arrived(carry._replace(time=times[-1], valid=valid), stretch, segment, work[-1], run.spread)

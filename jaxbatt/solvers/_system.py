@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.bounds import Bounds
+from jaxbatt.propagators import Kept
 
 
 class Generator(Protocol):
@@ -21,8 +22,17 @@ class Generator(Protocol):
         """Equal pieces in which the amplitudes are held, each on a device of its own."""
         ...
 
+    @property
+    def is_real(self) -> bool:
+        """Whether H is a real matrix."""
+        ...
+
     def apply(self, rows: Rows) -> Rows:
         """H on real rows."""
+        ...
+
+    def turned(self, rows: Rows) -> tuple[Rows, Rows | None, Rows | None]:
+        """The same, and the rows in the X and Y basis where these are computed on the way."""
         ...
 
     def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Any]:
@@ -41,14 +51,19 @@ class Measured(Protocol):
         """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
         ...
 
-    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> Float[Array, " m"] | None:
-        """<H_0 - H> in M states given as sums of vectors, for real and imaginary part; None where that is not known."""
+    def gains(
+        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"], used: Int[Array, ""]
+    ) -> Float[Array, " m"] | None:
+        """<H_0 - H> in M states given as sums of vectors, for real and imaginary part; None where that is not known.
+
+        Vectors beyond the first ``used`` are zero.
+        """
         ...
 
     def along(
-        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]
+        self, vectors: Kept, coefficients: Float[Array, "2 m l"], used: Int[Array, ""]
     ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
-        """:meth:`measure` of such states."""
+        """:meth:`measure` of such states, given with what :meth:`Generator.turned` tells of the vectors."""
         ...
 
     def bounds(self) -> Bounds:

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt import protocols
 from jaxbatt._checks import concrete
@@ -17,7 +17,7 @@ from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
-from jaxbatt.propagators import Krylov, Propagator
+from jaxbatt.propagators import Kept, Krylov, Propagator
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Stretch, System
 from jaxbatt.solvers.state_vector import check_levels
@@ -136,6 +136,8 @@ class LadderOperator(eqx.Module):
     """
 
     pieces: ClassVar[int] = 1
+    is_real: ClassVar[bool] = False
+    """A field along y is imaginary, and which fields there are is known only when it is applied."""
     n_spins: int = eqx.field(static=True)
     fields: Float[Array, 3]
     couplings: Float[Array, 3]
@@ -147,6 +149,9 @@ class LadderOperator(eqx.Module):
         out = out - times_i(y * (lowered - raised))
         skew = (self.couplings[1] - self.couplings[0]) / 2
         return out + skew * (self._lower(lowered) + self._raise(raised))
+
+    def turned(self, rows: Rows) -> tuple[Rows, None, None]:
+        return self.apply(rows), None, None
 
     def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, LadderOperator]:
         """H v, H w, and the derivative of <w|H v> with respect to fields and couplings."""
@@ -167,10 +172,10 @@ class LadderOperator(eqx.Module):
         z = jnp.sum(rows**2 * self._s_z())
         return jnp.sum(rows * self.apply(rows)), jnp.stack([x, y, z]) / self.n_spins
 
-    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> None:
+    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"], used: Int[Array, ""]) -> None:
         """None: the field may have a part along y, which is imaginary."""
 
-    def along(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"]) -> None:
+    def along(self, vectors: Kept, coefficients: Float[Array, "2 m l"], used: Int[Array, ""]) -> None:
         return None
 
     def _s_z(self) -> Float[Array, " d"]:
