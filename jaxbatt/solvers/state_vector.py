@@ -25,8 +25,8 @@ from jaxbatt.protocols import Protocol
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Stretch, System
 
-_VECTORS = 32
-"""Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, one state, the diagonals."""
+_VECTORS = 34
+"""Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals."""
 
 
 class Problem(eqx.Module):
