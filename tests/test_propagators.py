@@ -13,6 +13,7 @@ import systems
 from conftest import tol
 
 import jaxbatt as jb
+from jaxbatt import hamiltonian
 from jaxbatt.observables import Gain
 from jaxbatt.solvers import _stepping
 
@@ -323,9 +324,14 @@ def test_real_start(propagator):
 REAL_CURVES = [one for one in systems.spin_chains() + systems.pauli_batteries() if one.durations is None]
 
 
+@pytest.mark.parametrize("large", [16, 1], ids=["flips", "transforms"])
 @pytest.mark.parametrize("one", REAL_CURVES, ids=lambda one: one.name)
-def test_curve_from_one_series(monkeypatch, one):
-    """From 18 spins on a curve of many times is one real series, without states; here it is forced on a few spins."""
+def test_curve_from_one_series(monkeypatch, one, large):
+    """From 18 spins on a curve of many times is one real series, without states; here it is forced on a few spins.
+
+    Transforms of the vectors are those that the Hamiltonian made, where it made any, as it does in large chains.
+    """
+    monkeypatch.setattr(hamiltonian, "_LARGE", large)
     monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
     run = sampler(jb.StateVector(), one)
     for last in (0.3, 60.0):  # one series, and more than one holds
