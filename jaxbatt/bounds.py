@@ -36,12 +36,13 @@ def local_bounds(pauli_sum: PauliSum) -> Bounds:
     fields, pairs, others = padded[table.fields], padded[table.pairs], jnp.abs(padded[table.others]).sum()
     strength = jnp.abs(pairs).sum(axis=0)
     met = jnp.asarray(table.meets, strength.dtype) @ strength
-    alone = met == 0
-    per_strength = jnp.where(alone, 0, 1 / jnp.where(alone, 1, met))
+    # Nor do couplings count whose reciprocal would overflow.
+    alone = met < jnp.finfo(met.dtype).tiny
+    shares = [jnp.where(alone, 0, 1 / jnp.where(alone, 1, met))[site] * strength for site in table.sites]
 
     def summed(axis: int, shared: Float[Array, " n"]) -> Bounds:
         """With a part of the fields along an axis at the pairs, at each in proportion to its strength."""
-        first, second = (strength * (shared * per_strength)[site] for site in table.sites)
+        first, second = (share * shared[site] for share, site in zip(shares, table.sites, strict=True))
         low, high = _range(jnp.roll(pairs, -axis, axis=0), first, second)
         left = fields.at[axis].add(-shared)
         more = jnp.sqrt((left**2).sum(axis=0)).sum() + others

@@ -19,8 +19,6 @@ from jaxbatt._types import Scalar
 from jaxbatt.solvers import WINDOW_DEGREE, WINDOW_PHASE, Carry, Evolution
 
 Objective: TypeAlias = Literal["power", "work"]
-_Bracket: TypeAlias = tuple[Array, Array, Array, Array, Array, Array, Array]
-"""Two ends of each interval with the slopes there, a place between them, whether it still moves, and steps taken."""
 
 _GRID = 8 * WINDOW_DEGREE
 """Intervals in which a sign change of the slope is looked for: 16 in the shortest period."""
@@ -43,6 +41,20 @@ class Found(NamedTuple):
     value: Scalar
     time: Scalar
     work: Scalar
+
+
+class _Bracket(NamedTuple):
+    """Ends of some intervals and the slopes there, a place between them, which end was the last to stay (1 the upper one, -1 the
+    lower, 0 neither yet), whether any place still moves, and the steps taken."""
+
+    low: Array
+    up: Array
+    high: Array
+    down: Array
+    place: Array
+    stayed: Array
+    moves: Bool[Array, ""]
+    steps: Int[Array, ""]
 
 
 class _Search(NamedTuple):
@@ -232,23 +244,26 @@ def _largest(values: Float[Array, " g"], count: int) -> Int[Array, " m"]:
 
 
 def _refined(series: _Series, objective: Objective, interval: Int[Array, " m"], before: Array, after: Array) -> Found:
-    """The zero of the slope in some intervals, by regula falsi in which an end that stays counts half."""
+    """The zero of the slope in some intervals, by regula falsi in which an end that stays twice counts half (Illinois)."""
     local = series.around(interval)
 
     def middle(low: Array, up: Array, high: Array, down: Array) -> Array:
         return low + (high - low) * jnp.where(up == down, 0, up / jnp.where(up == down, 1, up - down))
 
-    def step(state: _Bracket) -> _Bracket:
-        low, up, high, down, place, _, steps = state
-        slope = series.inside(local, interval, place, objective)[3]
-        rising = slope > 0
-        low, up = jnp.where(rising, place, low), jnp.where(rising, slope, up / 2)
-        high, down = jnp.where(rising, high, place), jnp.where(rising, down / 2, slope)
-        new = middle(low, up, high, down)
-        return low, up, high, down, new, any_of_batch(jnp.any(jnp.abs(new - place) > _CLOSE)), steps + 1
+    def step(at: _Bracket) -> _Bracket:
+        slope = series.inside(local, interval, at.place, objective)[3]
+        stays = jnp.where(slope > 0, 1, -1)
+        # Halved only where it stays again: always, and the steps would but halve the interval.
+        weight = jnp.where(stays == at.stayed, 0.5, 1)
+        low, up = jnp.where(slope > 0, at.place, at.low), jnp.where(slope > 0, slope, weight * at.up)
+        high, down = jnp.where(slope > 0, at.high, at.place), jnp.where(slope > 0, weight * at.down, slope)
+        place = middle(low, up, high, down)
+        moves = any_of_batch(jnp.any(encloses & (jnp.abs(place - at.place) > _CLOSE)))
+        return _Bracket(low, up, high, down, place, stays, moves, at.steps + 1)
 
-    one = jnp.ones_like(before)
-    start = (one, before, -one, after, middle(one, before, -one, after), jnp.ones((), bool), jnp.zeros((), int))
-    place = jax.lax.while_loop(lambda state: state[5] & (state[6] < _STEPS), step, start)[4]
-    time, work, value, _ = series.inside(local, interval, place, objective)
+    one, encloses = jnp.ones_like(before), (before > 0) & (after <= 0)
+    place, stayed = middle(one, before, -one, after), jnp.zeros(before.shape, int)
+    start = _Bracket(one, before, -one, after, place, stayed, jnp.ones((), bool), jnp.zeros((), int))
+    end = jax.lax.while_loop(lambda at: at.moves & (at.steps < _STEPS), step, start)
+    time, work, value, _ = series.inside(local, interval, end.place, objective)
     return Found(value, time, work)

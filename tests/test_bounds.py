@@ -49,6 +49,14 @@ def test_bounds_of_a_pair_in_a_field_are_exact(axis):
     np.testing.assert_allclose([center - radius, center + radius], levels[[0, -1]], rtol=0, atol=tol(float, 4))
 
 
+def test_couplings_that_are_all_but_zero():
+    """A share of the field among couplings whose sum has no reciprocal is no number."""
+    for size in (0.0, 5e-324, 1e-310, 1e-300):
+        chain = PauliSum.from_terms(2, [("ZZ", (0, 1), size)]) + one_body(2, "x", jnp.array([40.0, 0.0]))
+        center, radius = local_bounds(chain)
+        np.testing.assert_allclose([center, radius], [0, 40], rtol=0, atol=tol(float, 40))
+
+
 def test_bounds_of_the_charged_chain_are_close():
     """Long range, omega = 4: a tenth beyond the spectrum at most, where field and interactions apart leave a fifth."""
     charging = PauliSum.from_terms(8, [("ZZ", (i, j), -1.0 / (j - i)) for i, j in combinations(range(8), 2)])

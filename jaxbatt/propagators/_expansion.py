@@ -57,12 +57,12 @@ def expand(
     height = _block_height(count)
     needed = jnp.where(jnp.arange(coefficients.shape[1]) < 2 * pairs, coefficients, 0).astype(rows.dtype)
 
-    def add(rows: Rows, turned: Int[Array, ""] | int, states: States) -> tuple[States, tuple[Rows, Rows]]:
-        table = _table(needed, len(rows), turned)
+    def add(rows: Rows, imaginary: Int[Array, ""] | int, states: States) -> tuple[States, tuple[Rows, Rows]]:
+        table = _table(needed, len(rows), imaginary)
 
         def block(carry: tuple[Int[Array, ""], _Loop, States]) -> tuple[Int[Array, ""], _Loop, States]:
             first, loop, states = carry
-            loop = _filled(lambda v: (shifted(v),), growth, back, first, jnp.minimum(height, pairs - first), loop, turned)
+            loop = _filled(lambda v: (shifted(v),), growth, back, first, jnp.minimum(height, pairs - first), loop, imaginary)
             piece = jax.lax.dynamic_slice_in_dim(table, first, height, 2).reshape(2, count, -1)
             return first + height, loop, accumulate(states, piece, loop.vectors[0].reshape(2, -1, size), operator.pieces)
 
@@ -100,15 +100,15 @@ def spanned(
     return vectors, table.reshape(2, len(coefficients), -1).astype(rows.dtype)
 
 
-def _table(coefficients: Float[Array, "m k"], n_rows: int, turned: Int[Array, ""] | int) -> Float[Array, "2 m h r"]:
+def _table(coefficients: Float[Array, "m k"], n_rows: int, imaginary: Int[Array, ""] | int) -> Float[Array, "2 m h r"]:
     """What each vector of a pair is multiplied by, for real and imaginary part.
 
     For a state (x, y) the pair adds c x_even - c' y_odd to the real part and c y_even + c' x_odd to the imaginary part; for one
-    row x, or ``turned`` y alone, what it has of that.
+    row, x or the ``imaginary`` part y, what it has of that.
     """
     even, odd = coefficients[:, 0::2], coefficients[:, 1::2]
     if n_rows == 1:
-        return jnp.where(turned == 1, jnp.stack([-odd, even]), jnp.stack([even, odd]))[..., None]
+        return jnp.where(imaginary == 1, jnp.stack([-odd, even]), jnp.stack([even, odd]))[..., None]
     return jnp.stack([jnp.stack([even, -odd], axis=-1), jnp.stack([even, odd], axis=-1)])
 
 
@@ -124,7 +124,7 @@ def _filled(
     first: Int[Array, ""] | int,
     count: Int[Array, ""],
     loop: _Loop,
-    turned: Int[Array, ""] | int,
+    imaginary: Int[Array, ""] | int,
 ) -> _Loop:
     """So many pairs of vectors, from pair ``first`` on."""
 
@@ -134,7 +134,7 @@ def _filled(
 
         def put(vectors: Array, new: Rows) -> Array:
             if len(new) == 1:
-                return jax.lax.dynamic_update_slice(vectors, new[None, None], (odd ^ turned, i // 2, 0, 0))
+                return jax.lax.dynamic_update_slice(vectors, new[None, None], (odd ^ imaginary, i // 2, 0, 0))
             # (Re, Im) of an odd term, which has a factor i, goes to (Im, Re); a single row has but one of them.
             new = jnp.where(odd == 1, new[::-1], new)
             return jax.lax.dynamic_update_slice(vectors, new[:, None, None], (0, i // 2, odd, 0))

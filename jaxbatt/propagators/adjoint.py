@@ -16,26 +16,12 @@ from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Apply
-from jaxbatt.propagators._segment import States
+from jaxbatt.propagators._segment import Action, States
 from jaxbatt.propagators.chebyshev import Series, series
 
 
-class Differentiable(Protocol):
+class Differentiable(Action, Protocol):
     """A Hamiltonian that can be differentiated."""
-
-    @property
-    def pieces(self) -> int:
-        """Equal pieces in which the amplitudes are held, each on a device of its own."""
-        ...
-
-    @property
-    def is_real(self) -> bool:
-        """Whether H is a real matrix."""
-        ...
-
-    def apply(self, rows: Rows) -> Rows:
-        """H on real rows."""
-        ...
 
     def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Any]:
         """H v, H w, and the derivative of <w|H v> with respect to the numbers of the operator, a pytree like it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,31 +12,14 @@ from jaxtyping import Array, Float, Int
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.bounds import Bounds
 from jaxbatt.propagators import Kept
+from jaxbatt.propagators.adjoint import Differentiable
 
 
-class Generator(Protocol):
+class Generator(Differentiable, Protocol):
     """A Hermitian operator as far as stepping and its derivative need it."""
 
-    @property
-    def pieces(self) -> int:
-        """Equal pieces in which the amplitudes are held, each on a device of its own."""
-        ...
-
-    @property
-    def is_real(self) -> bool:
-        """Whether H is a real matrix."""
-        ...
-
-    def apply(self, rows: Rows) -> Rows:
-        """H on real rows."""
-        ...
-
     def turned(self, rows: Rows) -> tuple[Rows, Rows | None, Rows | None]:
-        """The same, and the rows in the X and Y basis where these are computed on the way."""
-        ...
-
-    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Any]:
-        """H v, H w, and the derivative of <w|H v> with respect to the numbers of the operator, a pytree like it."""
+        """H on real rows, and the rows in the X and Y basis where these are computed on the way."""
         ...
 
     def bounds(self) -> Bounds:
