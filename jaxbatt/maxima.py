@@ -27,8 +27,8 @@ _TAYLOR = 12
 _CANDIDATES = 4
 """Local maxima of a window that are refined: those with the highest estimates."""
 _STEPS, _CLOSE = 24, 1e-11
-"""Most steps to a zero of the slope, from an interval in which it is nearly straight; fewer where all zeros of a batch have
-moved by so little, in units of half an interval, that what is left is far below rounding."""
+"""Most steps to a zero of the slope, from an interval in which it is nearly straight; one that has moved by so little, in
+units of half an interval, that what is left is far below rounding, stays."""
 MAX_WINDOWS = 16384
 _ONSET = 3.4
 """First window of a search for power, in units of (C / W''(0))^(1/2): most searches end within it. For W = C sin^2(w t), whose
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 class _Bracket(NamedTuple):
     """Ends of some intervals and the slopes there, a place between them, which end was the last to stay (1 the upper one, -1 the
-    lower, 0 neither yet), whether any place still moves, and the steps taken."""
+    lower, 0 neither yet), which places still move, whether any of a batch does, and the steps taken."""
 
     low: Array
     up: Array
@@ -53,7 +53,8 @@ class _Bracket(NamedTuple):
     down: Array
     place: Array
     stayed: Array
-    moves: Bool[Array, ""]
+    moves: Bool[Array, " m"]
+    any_moves: Bool[Array, ""]
     steps: Int[Array, ""]
 
 
@@ -257,13 +258,14 @@ def _refined(series: _Series, objective: Objective, interval: Int[Array, " m"], 
         weight = jnp.where(stays == at.stayed, 0.5, 1)
         low, up = jnp.where(slope > 0, at.place, at.low), jnp.where(slope > 0, slope, weight * at.up)
         high, down = jnp.where(slope > 0, at.high, at.place), jnp.where(slope > 0, weight * at.down, slope)
-        place = middle(low, up, high, down)
-        moves = any_of_batch(jnp.any(encloses & (jnp.abs(place - at.place) > _CLOSE)))
-        return _Bracket(low, up, high, down, place, stays, moves, at.steps + 1)
+        # What has arrived stays: no result may depend on what else is in its batch.
+        place = jnp.where(at.moves, middle(low, up, high, down), at.place)
+        moves = jnp.abs(place - at.place) > _CLOSE
+        return _Bracket(low, up, high, down, place, stays, moves, any_of_batch(moves.any()), at.steps + 1)
 
     one, encloses = jnp.ones_like(before), (before > 0) & (after <= 0)
     place, stayed = middle(one, before, -one, after), jnp.zeros(before.shape, int)
-    start = _Bracket(one, before, -one, after, place, stayed, jnp.ones((), bool), jnp.zeros((), int))
-    end = jax.lax.while_loop(lambda at: at.moves & (at.steps < _STEPS), step, start)
+    start = _Bracket(one, before, -one, after, place, stayed, encloses, jnp.ones((), bool), jnp.zeros((), int))
+    end = jax.lax.while_loop(lambda at: at.any_moves & (at.steps < _STEPS), step, start)
     time, work, value, _ = series.inside(local, interval, end.place, objective)
     return Found(value, time, work)
