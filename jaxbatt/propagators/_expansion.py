@@ -1,4 +1,4 @@
-"""The one engine of the polynomial propagators: sum_k c_k(t) v_k with v_{k+1} = growth_k H' v_k - back v_{k-1}."""
+"""The one engine of the polynomial propagators: sum_k c_k(t) v_k with v_{k+1} = growth_k H' v_k - back_k v_{k-1}."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def expand(
     rows: Rows,
     coefficients: Float[Array, "m k"],
     growth: Float[Array, " k"],
-    back: float,
+    back: Float[Array, " k"],
     pairs: Int[Array, ""],
 ) -> tuple[States, tuple[Rows, Rows]]:
     """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
@@ -47,7 +47,7 @@ def expand(
         rows: the state, (1, d) or (2, d).
         coefficients: (M, K) with K a multiple of 64: Re c_k for even k, Im c_k for odd k.
         growth: (K,) factors of the recurrence.
-        back: weight of the vector before the last.
+        back: (K,) weights of the vector before the last.
         pairs: number of pairs to add, at most K / 2.
 
     Returns:
@@ -84,7 +84,12 @@ def expand(
 
 
 def spanned(
-    seen: Seen, rows: Rows, coefficients: Float[Array, "m k"], growth: Float[Array, " k"], back: float, pairs: Int[Array, ""]
+    seen: Seen,
+    rows: Rows,
+    coefficients: Float[Array, "m k"],
+    growth: Float[Array, " k"],
+    back: Float[Array, " k"],
+    pairs: Int[Array, ""],
 ) -> tuple[Kept, Float[Array, "2 m l"]]:
     """The vectors that the M states of :func:`expand` are sums of, and their coefficients, for real and imaginary part.
 
@@ -120,7 +125,7 @@ def _begin(rows: Rows, height: int, *others: jax.ShapeDtypeStruct | None) -> _Lo
 def _filled(
     seen: Seen,
     growth: Float[Array, " k"],
-    back: float,
+    back: Float[Array, " k"],
     first: Int[Array, ""] | int,
     count: Int[Array, ""],
     loop: _Loop,
@@ -141,7 +146,7 @@ def _filled(
 
         driven, *others = seen(here)
         vectors = jax.tree.map(put, vectors, (here, *others))
-        return _Loop(here, growth[k] * driven - back * before, vectors)
+        return _Loop(here, growth[k] * driven - back[k] * before, vectors)
 
     return jax.lax.fori_loop(0, 2 * count, following, loop)
 

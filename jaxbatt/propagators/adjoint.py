@@ -59,11 +59,11 @@ def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: 
     sources = _sources(terms, cotangents, len(top[0]))
 
     def step(k: Int[Array, ""], source: Rows, at: _Descent) -> _Descent:
-        factor = jnp.where(k == 0, 1, 2).astype(source.dtype)
+        growth, back = terms.recurrence(k, source.dtype)
         hv, hw, pulled = operator.paired(at.v, at.w)
-        w = source + (factor / terms.radius) * (hw - terms.center * at.w) - at.w_above
-        v = (2 / terms.radius) * (hv - terms.center * at.v) - at.v_above
-        derivative = jax.tree.map(lambda total, x: total + (factor / terms.radius) * x, at.derivative, pulled)
+        w = source + (growth / terms.radius) * (hw - terms.center * at.w) - at.w_above
+        v = (growth / terms.radius) * (hv - terms.center * at.v) - back * at.v_above
+        derivative = jax.tree.map(lambda total, x: total + (growth / terms.radius) * x, at.derivative, pulled)
         return _Descent(v, at.v, w, at.w, derivative)
 
     def pair(i: Int[Array, ""], at: _Descent) -> _Descent:

@@ -55,7 +55,7 @@ class Chebyshev:
         reach = jnp.minimum(limit, longest(radius))
         terms = series(center, radius, jnp.append(jnp.minimum(offsets, reach), reach), reach, rate)
         states, top = terms.states(operator, rows)
-        return Segment(states, reach, terms.error, 2 * terms.needed, (*top, terms.pairs))
+        return Segment(states, reach, terms.error, 2 * terms.needed, (*top, terms.needed))
 
 
 def longest(radius: Scalar) -> Scalar:
@@ -92,11 +92,15 @@ class Series(NamedTuple):
         """H' v = (H - center) v / radius."""
         return (apply(v) - self.center * v) / self.radius
 
+    def cut(self, needed: Int[Array, ""]) -> Series:
+        """The series with so many pairs of terms."""
+        kept = jnp.where(jnp.arange(self.coefficients.shape[1]) < 2 * needed, self.coefficients, 0)
+        return self._replace(coefficients=kept, needed=needed, pairs=largest_of_batch(needed))
+
     def states(self, operator: Action, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
-        return expand(
-            operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, self._growth(rows), 1, self.pairs
-        )
+        growth, back = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
+        return expand(operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, growth, back, self.pairs)
 
     def spanned(self, seen: Seen, rows: Rows) -> tuple[Kept, Float[Array, "2 m l"]]:
         """See :func:`jaxbatt.propagators._expansion.spanned`."""
@@ -105,10 +109,16 @@ class Series(NamedTuple):
             driven, *others = seen(v)
             return (driven - self.center * v) / self.radius, *others
 
-        return spanned(shifted, rows, self.coefficients, self._growth(rows), 1, self.pairs)
+        growth, back = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
+        return spanned(shifted, rows, self.coefficients, growth, back, self.pairs)
 
-    def _growth(self, rows: Rows) -> Float[Array, " k"]:
-        return jnp.full(self.coefficients.shape[1], 2, rows.dtype).at[0].set(1)
+    def recurrence(self, k: Int[Array, "*k"], dtype: Any) -> tuple[Float[Array, "*k"], Float[Array, "*k"]]:
+        """The weights a_k, b_k of T_{k+1} = a_k H' T_k - b_k T_{k-1}; beyond what is needed the last two vectors take turns.
+
+        So they are the same, to the last bit, whatever others of a batch need.
+        """
+        more = k < 2 * self.needed
+        return jnp.where(more, jnp.where(k == 0, 1, 2), 0).astype(dtype), jnp.where(more, 1, -1).astype(dtype)
 
 
 def series(

@@ -60,5 +60,10 @@ class Taylor:
         k = jnp.arange(_TERMS)
         signs = jnp.where(k % 2 == 0, 1.0, -1.0) * jnp.where(k // 2 % 2 == 0, 1.0, -1.0)
         coefficients = signs.astype(rows.dtype) * fraction[:, None] ** k
-        states, _ = expand(operator, lambda v: (operator.apply(v) - center * v) / radius, rows, coefficients, z / order, 0, pairs)
+        growth, back = z / order, jnp.zeros(_TERMS, rows.dtype)
+
+        def shifted(v: Rows) -> Rows:
+            return (operator.apply(v) - center * v) / radius
+
+        states, _ = expand(operator, shifted, rows, coefficients, growth, back, pairs)
         return Segment(states, reach, tails[n_terms - 1] + eps * (2 * pairs + jnp.exp(z)), 2 * pairs)

@@ -10,13 +10,13 @@ The first segment has the initial state as its anchor, and remains in real arith
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxbatt._batches import any_of_batch, largest_of_batch
+from jaxbatt._batches import where_in_batch
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
@@ -37,6 +37,10 @@ class Derivatives(NamedTuple):
     levels: Amplitudes
     edges: Float[Array, " k"]
     times: Times
+
+
+_Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
+"""State and cotangent at the beginning of a segment, the derivative with respect to its operator, and all others so far."""
 
 
 class Sweep(NamedTuple):
@@ -158,13 +162,16 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     outputs = _outputs(sweep, first, at.outputs, begin, width)
     length = (at.time - begin).astype(bounds.radius.dtype)
 
-    # Most pieces of a finely cut field are short and hold no output; a batch goes one way together.
-    is_long = any_of_batch((bounds.radius * length > SHORT) | outputs.mine.any())
-    before, carried, pulled, derivatives = jax.lax.cond(
-        is_long,
-        lambda: _with_outputs(sweep, at, operator, bounds, begin, outputs),
-        lambda: (*_without_outputs(sweep, at, operator, bounds, length), at.derivatives),
-    )
+    # Most pieces of a finely cut field are short and hold no output.
+    def short() -> _Passed:
+        pulled, before, carried = pull_short(operator, *bounds, at.rows, at.cotangent, length, sweep.rate)
+        return before, carried, pulled, at.derivatives
+
+    is_long = (bounds.radius * length > SHORT) | outputs.mine.any()
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: short()[2]))
+    passed = where_in_batch(~is_long, short, (at.rows, at.cotangent, none, at.derivatives))
+    passed = where_in_batch(is_long, lambda: _with_outputs(sweep, at, operator, bounds, begin, outputs), passed)
+    before, carried, pulled, derivatives = passed
     derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
     leaves = (begin <= piece_start) & (at.piece > 0)
     if len(sweep.levels) > 1:
@@ -175,16 +182,8 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     return _Point(begin, at.piece - leaves, leaves, before, carried, at.outputs - outputs.mine.sum(), derivatives)
 
 
-def _without_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, length: Scalar) -> tuple[Rows, Rows, Any]:
-    """State and cotangent at the beginning of a short segment, and the derivative with respect to its operator."""
-    pulled, before, carried = pull_short(operator, *bounds, at.rows, at.cotangent, length, sweep.rate)
-    return before, carried, pulled
-
-
-def _with_outputs(
-    sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin: Scalar, outputs: _Outputs
-) -> tuple[Rows, Rows, Any, Derivatives]:
-    """The same of any segment, and what its outputs add to the derivatives."""
+def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin: Scalar, outputs: _Outputs) -> _Passed:
+    """The way back through any segment."""
     center, radius = bounds
     half = ((at.time - begin) / 2).astype(radius.dtype)
     to_anchor = series(center, radius, -half[None], half, sweep.rate)
@@ -207,9 +206,7 @@ def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: _Outputs
     rows = sweep.system.initial_rows()
     length = at.time.astype(radius.dtype)
     offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)
-    terms = series(center, radius, jnp.append(offsets, length), length, sweep.rate)._replace(
-        pairs=largest_of_batch(opening.pairs)
-    )
+    terms = series(center, radius, jnp.append(offsets, length), length, sweep.rate).cut(opening.pairs)
     cotangents, derivatives = _cotangent_states(sweep, operator, opening.states[:, :-1], outputs, at.derivatives)
     carried = _turned(at.cotangent, at.rows, opening.states[:, -1])
     sources = jnp.concatenate([cotangents, carried[:, None]], axis=1)

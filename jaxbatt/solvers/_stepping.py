@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxbatt._batches import any_of_batch
+from jaxbatt._batches import where_in_batch
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.propagators import Chebyshev, Kept, Propagator, Seen, Segment
 from jaxbatt.propagators.chebyshev import series, term_count
@@ -84,7 +84,7 @@ class SteppedEvolution(Evolution):
             return _Loop(jnp.full((), count), carry, record)
 
         is_long = stretch.bounds.radius * (run.times[-1] - run.before.time) > _SPANNED_PHASE
-        return jax.lax.cond(any_of_batch(is_long), lambda: begin, spanned)
+        return where_in_batch(~is_long, spanned, begin)
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
