@@ -1,8 +1,8 @@
 """The compiled programs of a sweep: one for each combination of static values, for a fixed number of points at a time.
 
-A program always computes the same number of points, its lanes, whatever the size of a chunk, and no lane depends on what is in the
-others (but the last digit of gradients of MeanField). The bits of a point therefore do not depend on how the grid was cut into
-chunks, on what was done before a kill, or on which worker did it.
+A program always computes the same number of points, its lanes, whatever the size of a chunk, and no lane depends on what is in
+the others (but the last digit of gradients of MeanField). The bits of a point therefore do not depend on how the grid was cut
+into chunks, on what was done before a kill, or on which worker did it.
 """
 
 from __future__ import annotations
