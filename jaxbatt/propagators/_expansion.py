@@ -153,4 +153,4 @@ def _filled(
 
 def _block_height(n_states: int) -> int:
     """Pairs in a block: about half as many vectors as states, so that both take the same order of memory and time."""
-    return next(h for h in (1, 2, 4, 8, 16, 32) if h >= min(n_states // 2, 32))
+    return max(h for h in (1, 2, 4, 8, 16, 32) if h <= max(n_states // 2, 1))

@@ -28,9 +28,9 @@ class Differentiable(Action, Protocol):
         ...
 
 
-SHORT = 2.6
+SHORT = 4.4
 """radius * time up to which :func:`pull_short` may be used."""
-_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(8) + np.array([[1], [0]])) / 2
+_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(10) + np.array([[1], [0]])) / 2
 """The rule of Gauss on [0, 1]."""
 
 H = TypeVar("H", bound=Differentiable)
@@ -83,7 +83,7 @@ def pull_short(
     """The same of a short evolution that ends in a state with a cotangent, radius * length <= :data:`SHORT`; both carried back.
 
     With psi and lambda carried back to each time s, the derivative is the integral of Im <lambda(s)| dH |psi(s)>, whose
-    frequencies are at most 2 radius: a Gauss rule of eight nodes s_q leaves some 1e-11 of it. The psi(s_q) are held;
+    frequencies are at most 2 radius: a Gauss rule of ten nodes s_q leaves some 1e-11 of it. The psi(s_q) are held;
     lambda(s_q) = sum_k c_k(s_q) u_k is not: the u_k meet sum_q conj(c_k(s_q)) w_q psi(s_q) as the recurrence makes them, and
     since dH is Hermitian, what is computed for H u_k serves the derivative, too. It costs little more than two evolutions,
     where :func:`pull_states` and what it is given cost four.

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxbatt._batches import where_in_batch
+from jaxbatt._batches import any_of_batch, where_in_batch
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
@@ -139,7 +139,10 @@ def sweep_back(
     first = Record(*(x[:width] for x in cotangents))
     mine = jnp.arange(width) < opening.outputs
     first = Record(jnp.where(mine, first.work, 0), jnp.where(mine[:, None], first.magnetization, 0))
-    return _first_segment(sweep, at, opening, _Outputs(jnp.arange(width), mine, times[:width], first))
+    outputs = _Outputs(jnp.arange(width), mine, times[:width], first)
+    # A branch that is always taken: else XLA does beforehand what does not wait for the way back, and holds it all the while.
+    arrived = any_of_batch(~(at.time > opening.time))
+    return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs), lambda: at.derivatives)
 
 
 def _zeros(x: Any) -> Any:
@@ -175,9 +178,11 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
     leaves = (begin <= piece_start) & (at.piece > 0)
     if len(sweep.levels) > 1:
-        ends = jnp.where(at.entered, _rate(operator, at.rows, at.cotangent), 0)
-        starts = jnp.where(leaves, _rate(operator, before, carried), 0)
-        edges = derivatives.edges.at[at.piece].add(ends).at[at.piece - 1].add(-starts)
+        # State and cotangent evolve alike, so the rate is conserved but for what each output adds.
+        rate = _rate(operator, at.rows, at.cotangent).astype(derivatives.edges.dtype)
+        start = rate + jnp.sum(derivatives.times - at.derivatives.times)
+        edges = derivatives.edges.at[at.piece].add(jnp.where(at.entered, rate, 0))
+        edges = edges.at[at.piece - 1].add(jnp.where(leaves, -start, 0))
         derivatives = derivatives._replace(edges=edges)
     return _Point(begin, at.piece - leaves, leaves, before, carried, at.outputs - outputs.mine.sum(), derivatives)
 
