@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbatt._batches import any_of_batch, largest_of_batch
+from jaxbatt._batches import any_of_batch, largest_of_batch, where_in_batch
 
 
 def test_one_and_many():
@@ -32,3 +32,23 @@ def test_a_branch_is_taken_by_all_or_none():
         jax.jit(jax.vmap(one))(jnp.array(flags))
         jax.effects_barrier()
         assert bool(taken) == bool(expected)
+
+
+def test_each_of_a_batch_has_its_own():
+    """What only some need is computed for all, and taken by those that need it; not computed where none does."""
+    computed = []
+
+    def then():
+        jax.debug.callback(lambda: computed.append(1))
+        return jnp.ones(2), jnp.zeros((), int)
+
+    def one(flag):
+        return where_in_batch(flag, then, (jnp.zeros(2), jnp.ones((), int)))
+
+    for flags in ([False, False], [False, True], [True, True]):
+        computed.clear()
+        ones, zeros = jax.jit(jax.vmap(one))(jnp.array(flags))
+        jax.effects_barrier()
+        np.testing.assert_array_equal(ones, np.repeat(flags, 2).reshape(2, 2))
+        np.testing.assert_array_equal(zeros, np.logical_not(flags))
+        assert bool(computed) == any(flags)

@@ -20,6 +20,13 @@ Kept: TypeAlias = tuple[Any, ...]
 """Vectors (2, L, d), for real and imaginary part, and what was kept of them, as many rows, or None."""
 
 
+class Recurrence(NamedTuple):
+    """(K,) weights of v_{k+1} = growth_k H' v_k - back_k v_{k-1}."""
+
+    growth: Float[Array, "*k"]
+    back: Float[Array, "*k"]
+
+
 class _Loop(NamedTuple):
     before: Rows
     here: Rows
@@ -32,8 +39,7 @@ def expand(
     shifted: Apply,
     rows: Rows,
     coefficients: Float[Array, "m k"],
-    growth: Float[Array, " k"],
-    back: Float[Array, " k"],
+    recurrence: Recurrence,
     pairs: Int[Array, ""],
 ) -> tuple[States, tuple[Rows, Rows]]:
     """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
@@ -46,8 +52,7 @@ def expand(
         shifted: H' on real rows.
         rows: the state, (1, d) or (2, d).
         coefficients: (M, K) with K a multiple of 64: Re c_k for even k, Im c_k for odd k.
-        growth: (K,) factors of the recurrence.
-        back: (K,) weights of the vector before the last.
+        recurrence: from each vector to the next.
         pairs: number of pairs to add, at most K / 2.
 
     Returns:
@@ -62,7 +67,7 @@ def expand(
 
         def block(carry: tuple[Int[Array, ""], _Loop, States]) -> tuple[Int[Array, ""], _Loop, States]:
             first, loop, states = carry
-            loop = _filled(lambda v: (shifted(v),), growth, back, first, jnp.minimum(height, pairs - first), loop, imaginary)
+            loop = _filled(lambda v: (shifted(v),), recurrence, first, jnp.minimum(height, pairs - first), loop, imaginary)
             piece = jax.lax.dynamic_slice_in_dim(table, first, height, 2).reshape(2, count, -1)
             return first + height, loop, accumulate(states, piece, loop.vectors[0].reshape(2, -1, size), operator.pieces)
 
@@ -87,8 +92,7 @@ def spanned(
     seen: Seen,
     rows: Rows,
     coefficients: Float[Array, "m k"],
-    growth: Float[Array, " k"],
-    back: Float[Array, " k"],
+    recurrence: Recurrence,
     pairs: Int[Array, ""],
 ) -> tuple[Kept, Float[Array, "2 m l"]]:
     """The vectors that the M states of :func:`expand` are sums of, and their coefficients, for real and imaginary part.
@@ -100,7 +104,7 @@ def spanned(
         L vectors, of which those beyond the first ``len(rows) * pairs`` are zero, and what is kept of them; the coefficients.
     """
     table, others = _table(coefficients, len(rows), 0), jax.eval_shape(seen, rows)[1:]
-    end = _filled(seen, growth, back, 0, pairs, _begin(rows, table.shape[2], *others), 0)
+    end = _filled(seen, recurrence, 0, pairs, _begin(rows, table.shape[2], *others), 0)
     vectors = jax.tree.map(lambda x: x.reshape(2, -1, rows.shape[1]), end.vectors)
     return vectors, table.reshape(2, len(coefficients), -1).astype(rows.dtype)
 
@@ -124,8 +128,7 @@ def _begin(rows: Rows, height: int, *others: jax.ShapeDtypeStruct | None) -> _Lo
 
 def _filled(
     seen: Seen,
-    growth: Float[Array, " k"],
-    back: Float[Array, " k"],
+    recurrence: Recurrence,
     first: Int[Array, ""] | int,
     count: Int[Array, ""],
     loop: _Loop,
@@ -146,7 +149,7 @@ def _filled(
 
         driven, *others = seen(here)
         vectors = jax.tree.map(put, vectors, (here, *others))
-        return _Loop(here, growth[k] * driven - back[k] * before, vectors)
+        return _Loop(here, recurrence.growth[k] * driven - recurrence.back[k] * before, vectors)
 
     return jax.lax.fori_loop(0, 2 * count, following, loop)
 

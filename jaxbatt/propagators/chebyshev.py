@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import largest_of_batch
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._expansion import Apply, Kept, Seen, expand, spanned
+from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, expand, spanned
 from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
 
 _REACH = 400.0
@@ -99,8 +100,8 @@ class Series(NamedTuple):
 
     def states(self, operator: Action, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
-        growth, back = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
-        return expand(operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, growth, back, self.pairs)
+        recurrence = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
+        return expand(operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, recurrence, self.pairs)
 
     def spanned(self, seen: Seen, rows: Rows) -> tuple[Kept, Float[Array, "2 m l"]]:
         """See :func:`jaxbatt.propagators._expansion.spanned`."""
@@ -109,16 +110,16 @@ class Series(NamedTuple):
             driven, *others = seen(v)
             return (driven - self.center * v) / self.radius, *others
 
-        growth, back = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
-        return spanned(shifted, rows, self.coefficients, growth, back, self.pairs)
+        recurrence = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
+        return spanned(shifted, rows, self.coefficients, recurrence, self.pairs)
 
-    def recurrence(self, k: Int[Array, "*k"], dtype: Any) -> tuple[Float[Array, "*k"], Float[Array, "*k"]]:
+    def recurrence(self, k: Int[Array, "*k"], dtype: DTypeLike) -> Recurrence:
         """The weights a_k, b_k of T_{k+1} = a_k H' T_k - b_k T_{k-1}; beyond what is needed the last two vectors take turns.
 
         So they are the same, to the last bit, whatever others of a batch need.
         """
         more = k < 2 * self.needed
-        return jnp.where(more, jnp.where(k == 0, 1, 2), 0).astype(dtype), jnp.where(more, 1, -1).astype(dtype)
+        return Recurrence(jnp.where(more, jnp.where(k == 0, 1, 2), 0).astype(dtype), jnp.where(more, 1, -1).astype(dtype))
 
 
 def series(

@@ -9,7 +9,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._expansion import expand
+from jaxbatt.propagators._expansion import Recurrence, expand
 from jaxbatt.propagators._segment import Action, Segment, check_tolerance
 
 _TERMS = 64
@@ -60,10 +60,10 @@ class Taylor:
         k = jnp.arange(_TERMS)
         signs = jnp.where(k % 2 == 0, 1.0, -1.0) * jnp.where(k // 2 % 2 == 0, 1.0, -1.0)
         coefficients = signs.astype(rows.dtype) * fraction[:, None] ** k
-        growth, back = z / order, jnp.zeros(_TERMS, rows.dtype)
+        recurrence = Recurrence(z / order, jnp.zeros(_TERMS, rows.dtype))
 
         def shifted(v: Rows) -> Rows:
             return (operator.apply(v) - center * v) / radius
 
-        states, _ = expand(operator, shifted, rows, coefficients, growth, back, pairs)
+        states, _ = expand(operator, shifted, rows, coefficients, recurrence, pairs)
         return Segment(states, reach, tails[n_terms - 1] + eps * (2 * pairs + jnp.exp(z)), 2 * pairs)

@@ -171,8 +171,8 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
         return before, carried, pulled, at.derivatives
 
     is_long = (bounds.radius * length > SHORT) | outputs.mine.any()
-    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: short()[2]))
-    passed = where_in_batch(~is_long, short, (at.rows, at.cotangent, none, at.derivatives))
+    nothing = jax.tree.map(jnp.zeros_like, operator)
+    passed = where_in_batch(~is_long, short, (at.rows, at.cotangent, nothing, at.derivatives))
     passed = where_in_batch(is_long, lambda: _with_outputs(sweep, at, operator, bounds, begin, outputs), passed)
     before, carried, pulled, derivatives = passed
     derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
