@@ -17,6 +17,7 @@ from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
 from jaxbatt.kernels import ONE_DEVICE, Kernels, gram, mirrored_gram
 from jaxbatt.paulis import PauliSum, one_body
+from jaxbatt.propagators import Used
 
 _TOGETHER = 8
 """Vectors that are looked at together."""
@@ -60,34 +61,46 @@ class Gain(eqx.Module):
         return gain, _mean_spin(densities, self.kernels)
 
     def gains(
-        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"], used: Int[Array, ""]
+        self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used
     ) -> Float[Array, " m"] | None:
         """<H_0 - H> in M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
 
-        Each is a small quadratic form of <v_j|(H_0 - H) v_k>, and no state is needed. Vectors beyond the first ``used`` are zero.
+        Each is a small quadratic form of <v_j|(H_0 - H) v_k>, and no state is needed. Vectors of other than the first ``used[0]``
+        rows, and of each row beyond the first ``used[1]``, are zero.
         """
         along_x, along_y, along_z = self.diagonals
         if along_y is not None or (self.many is not None and not self.many.is_real):
             return None
-        size, height = vectors.shape[-1], math.gcd(vectors.shape[1], _TOGETHER)
+        size, height = vectors.shape[-1], math.gcd(vectors.shape[2], _TOGETHER)
 
-        def add(i: Int[Array, ""], forms: Float[Array, "2 l l"]) -> Float[Array, "2 l l"]:
-            some = jax.lax.dynamic_slice_in_dim(vectors, i * height, height, 1)
-            image = jnp.zeros_like(some) if along_z is None else along_z * some
+        def image(some: Float[Array, "2 h d"]) -> Float[Array, "2 h d"]:
+            out = jnp.zeros_like(some) if along_z is None else along_z * some
             if along_x is not None:
-                image = image + self.kernels.transform_back(along_x * self.kernels.transform(some)) / size
-            if self.many is not None:
-                image = image + self.many.apply(some.reshape(-1, size)).reshape(some.shape)
-            return jax.lax.dynamic_update_slice_in_dim(forms, jnp.einsum("sjd,skd->sjk", vectors, image), i * height, 2)
+                out = out + self.kernels.transform_back(along_x * self.kernels.transform(some)) / size
+            return out if self.many is None else out + self.many.apply(some.reshape(-1, size)).reshape(some.shape)
 
-        forms = jax.lax.fori_loop(0, (used + height - 1) // height, add, jnp.zeros((2, *2 * vectors.shape[1:2]), vectors.dtype))
-        return _values(forms, coefficients)
+        def add(pair: Int[Array, ""], values: Float[Array, " m"]) -> Float[Array, " m"]:
+            # The pairs of rows (0, 0), (0, 1), (1, 1); (1, 0) is as (0, 1).
+            left, right = pair // 2, (pair + 1) // 2
+            first, second = (_row(vectors, r) for r in (left, right))
+
+            def block(i: Int[Array, ""], forms: Float[Array, "2 h h"]) -> Float[Array, "2 h h"]:
+                some = image(jax.lax.dynamic_slice_in_dim(second, i * height, height, 1))
+                return jax.lax.dynamic_update_slice_in_dim(forms, jnp.einsum("sjd,skd->sjk", first, some), i * height, 2)
+
+            empty = jnp.zeros((2, *2 * vectors.shape[2:3]), vectors.dtype)
+            forms = jax.lax.fori_loop(0, (used[1] + height - 1) // height, block, empty)
+            c, d = (_row(coefficients.swapaxes(1, 2), r) for r in (left, right))
+            return values + jnp.where(pair == 1, 2, 1) * jnp.sum((c @ forms) * d, axis=(0, 2))
+
+        nothing = jnp.zeros(coefficients.shape[1], vectors.dtype)
+        return jax.lax.fori_loop(0, 2 * used[0] - 1, add, nothing)
 
     def along(
         self,
-        vectors: tuple[Float[Array, "2 l d"], Float[Array, "2 l d"] | None, Float[Array, "2 l d"] | None],
-        coefficients: Float[Array, "2 m l"],
-        used: Int[Array, ""],
+        vectors: tuple[Float[Array, "2 1 l d"], Float[Array, "2 1 l d"] | None, Float[Array, "2 1 l d"] | None],
+        coefficients: Float[Array, "2 m 1 l"],
+        used: Used,
     ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
         """:meth:`measure` of M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
 
@@ -96,27 +109,29 @@ class Gain(eqx.Module):
         Args:
             vectors: v, W v, and W s v (:meth:`Operator.turned`), the latter None where they are not known yet.
             coefficients: c.
-            used: vectors beyond so many are zero.
+            used: as for :meth:`gains`.
         """
         along_x, along_y, along_z = self.diagonals
         if along_y is not None or (self.many is not None and not self.many.is_real):
             return None
-        v, by_x, by_y = vectors
+        v, by_x, by_y = (None if x is None else x[:, 0] for x in vectors)
+        assert v is not None
+        coefficients, pairs = coefficients[:, :, 0], used[1]
         size, counts = v.shape[-1], self.kernels.counts(v.shape[-1].bit_length() - 1)
         n_spins = size.bit_length() - 1
         total = (n_spins - 2 * counts).astype(v.dtype) / n_spins
         spin_z, gain = _quadratic(v, coefficients, total, along_z)
-        by_x = by_x if by_x is not None else _images(self.kernels.transform, v, used)
+        by_x = by_x if by_x is not None else _images(self.kernels.transform, v, pairs)
         spin_x, more = _quadratic(by_x, coefficients, total / size, None if along_x is None else along_x / size)
         # (-i)**popcount, which turns Y into X, is s on even and -i s on odd states, which c and its complement ~c tell apart.
         signs = (1 - 2 * (counts >> 1 & 1)).astype(v.dtype)
-        by_y = by_y if by_y is not None else _images(lambda row: self.kernels.transform(signs * row), v, used)
+        by_y = by_y if by_y is not None else _images(lambda row: self.kernels.transform(signs * row), v, pairs)
         between = mirrored_gram(by_y, -2 * total / size)
         spin_y = jnp.sum((coefficients[0] @ between) * coefficients[1], axis=1)
         gain = gain + more
         if self.many is not None:
             many = self.many
-            images = _images(lambda row: many.apply(row[None])[0], v, used)
+            images = _images(lambda row: many.apply(row[None])[0], v, pairs)
             gain = gain + _values(gram(v, images, jnp.ones((1, size), v.dtype))[:, 0], coefficients)
         return gain, jnp.stack([spin_x, spin_y, spin_z], axis=1)
 
@@ -140,6 +155,10 @@ def _quadratic(
     forms = gram(vectors, vectors, weights)
     values = [_values(forms[:, k], coefficients) for k in range(len(weights))]
     return values[0], values[1] if second is not None else jnp.zeros_like(values[0])
+
+
+def _row(x: Float[Array, "s r *a"], r: Int[Array, ""]) -> Float[Array, s * a]:
+    return jax.lax.dynamic_index_in_dim(x, r, 1, keepdims=False)
 
 
 def _images(function: Callable[[Array], Array], vectors: Float[Array, "2 l d"], used: Int[Array, ""]) -> Float[Array, "2 l d"]:

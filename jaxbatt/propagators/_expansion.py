@@ -17,7 +17,10 @@ Apply: TypeAlias = Callable[[Rows], Rows]
 Seen: TypeAlias = Callable[[Rows], tuple[Any, ...]]
 """To H of real rows, and what else is to be kept of them: more rows, or None."""
 Kept: TypeAlias = tuple[Any, ...]
-"""Vectors (2, L, d), for real and imaginary part, and what was kept of them, as many rows, or None."""
+"""Vectors (2, r, h, d) that the real and the imaginary part of a state are sums of, h from each of the r rows that it began with,
+and what was kept of them, as many rows, or None."""
+Used: TypeAlias = tuple[Int[Array, ""], Int[Array, ""]]
+"""How many rows, and how many vectors from each, may differ from zero."""
 
 
 class Recurrence(NamedTuple):
@@ -31,7 +34,7 @@ class _Loop(NamedTuple):
     before: Rows
     here: Rows
     vectors: tuple[Any, ...]
-    """(2, h, r, d) of the terms, and of what is kept of them."""
+    """(2, r, h, d) of the terms, and of what is kept of them."""
 
 
 def expand(
@@ -68,7 +71,7 @@ def expand(
         def block(carry: tuple[Int[Array, ""], _Loop, States]) -> tuple[Int[Array, ""], _Loop, States]:
             first, loop, states = carry
             loop = _filled(lambda v: (shifted(v),), recurrence, first, jnp.minimum(height, pairs - first), loop, imaginary)
-            piece = jax.lax.dynamic_slice_in_dim(table, first, height, 2).reshape(2, count, -1)
+            piece = jax.lax.dynamic_slice_in_dim(table, first, height, 3).reshape(2, count, -1)
             return first + height, loop, accumulate(states, piece, loop.vectors[0].reshape(2, -1, size), operator.pieces)
 
         start = (jnp.zeros((), int), _begin(rows, height), states)
@@ -84,8 +87,7 @@ def expand(
         states, last = add(jax.lax.dynamic_slice_in_dim(rows, r, 1), r, states)
         return states, jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, r, 0), ends, last)
 
-    used = 1 + any_of_batch(jnp.any(rows[1] != 0)).astype(int)
-    return jax.lax.fori_loop(0, used, one, (states, (jnp.zeros_like(rows), jnp.zeros_like(rows))))
+    return jax.lax.fori_loop(0, _used(rows), one, (states, (jnp.zeros_like(rows), jnp.zeros_like(rows))))
 
 
 def spanned(
@@ -94,22 +96,39 @@ def spanned(
     coefficients: Float[Array, "m k"],
     recurrence: Recurrence,
     pairs: Int[Array, ""],
-) -> tuple[Kept, Float[Array, "2 m l"]]:
-    """The vectors that the M states of :func:`expand` are sums of, and their coefficients, for real and imaginary part.
+    *,
+    apart: bool,
+) -> tuple[Kept, Float[Array, "2 m r h"], Used]:
+    """The vectors that the M states of :func:`expand` are sums of, and their coefficients.
 
     Args:
         seen: H' of real rows, and what else is to be kept of them, or None.
+        apart: whether H is real: then the rows evolve one after the other, the second only where it is not zero.
 
     Returns:
-        L vectors, of which those beyond the first ``len(rows) * pairs`` are zero, and what is kept of them; the coefficients.
+        the vectors, and what is kept of them; their coefficients; which of them may differ from zero.
     """
     table, others = _table(coefficients, len(rows), 0), jax.eval_shape(seen, rows)[1:]
-    end = _filled(seen, recurrence, 0, pairs, _begin(rows, table.shape[2], *others), 0)
-    vectors = jax.tree.map(lambda x: x.reshape(2, -1, rows.shape[1]), end.vectors)
-    return vectors, table.reshape(2, len(coefficients), -1).astype(rows.dtype)
+    shape = (2, len(rows), table.shape[3], rows.shape[1])
+    empty = jax.tree.map(lambda _: jnp.zeros(shape, rows.dtype), (rows, *others))
+
+    def one(r: Int[Array, ""] | int, some: Rows, vectors: Kept) -> Kept:
+        return _filled(seen, recurrence, 0, pairs, _Loop(jnp.zeros_like(some), some, vectors), r).vectors
+
+    table = table.astype(rows.dtype)
+    if len(rows) == 1 or not apart:
+        return one(0, rows, empty), table, (jnp.asarray(len(rows)), pairs)
+    used = _used(rows)
+    vectors = jax.lax.fori_loop(0, used, lambda r, v: one(r, jax.lax.dynamic_slice_in_dim(rows, r, 1), v), empty)
+    return vectors, table, (used, pairs)
 
 
-def _table(coefficients: Float[Array, "m k"], n_rows: int, imaginary: Int[Array, ""] | int) -> Float[Array, "2 m h r"]:
+def _used(rows: Rows) -> Int[Array, ""]:
+    """How many of (Re psi, Im psi) are not zero in any state of a batch: the second may be."""
+    return 1 + any_of_batch(jnp.any(rows[1] != 0)).astype(int)
+
+
+def _table(coefficients: Float[Array, "m k"], n_rows: int, imaginary: Int[Array, ""] | int) -> Float[Array, "2 m r h"]:
     """What each vector of a pair is multiplied by, for real and imaginary part.
 
     For a state (x, y) the pair adds c x_even - c' y_odd to the real part and c y_even + c' x_odd to the imaginary part; for one
@@ -117,13 +136,12 @@ def _table(coefficients: Float[Array, "m k"], n_rows: int, imaginary: Int[Array,
     """
     even, odd = coefficients[:, 0::2], coefficients[:, 1::2]
     if n_rows == 1:
-        return jnp.where(imaginary == 1, jnp.stack([-odd, even]), jnp.stack([even, odd]))[..., None]
-    return jnp.stack([jnp.stack([even, -odd], axis=-1), jnp.stack([even, odd], axis=-1)])
+        return jnp.where(imaginary == 1, jnp.stack([-odd, even]), jnp.stack([even, odd]))[:, :, None]
+    return jnp.stack([jnp.stack([even, -odd], axis=1), jnp.stack([odd, even], axis=1)])
 
 
-def _begin(rows: Rows, height: int, *others: jax.ShapeDtypeStruct | None) -> _Loop:
-    vectors = jax.tree.map(lambda _: jnp.zeros((2, height, len(rows), rows.shape[1]), rows.dtype), (rows, *others))
-    return _Loop(jnp.zeros_like(rows), rows, vectors)
+def _begin(rows: Rows, height: int) -> _Loop:
+    return _Loop(jnp.zeros_like(rows), rows, (jnp.zeros((2, len(rows), height, rows.shape[1]), rows.dtype),))
 
 
 def _filled(
@@ -134,18 +152,19 @@ def _filled(
     loop: _Loop,
     imaginary: Int[Array, ""] | int,
 ) -> _Loop:
-    """So many pairs of vectors, from pair ``first`` on."""
+    """So many pairs of vectors, from pair ``first`` on; of one row, which the ``imaginary`` part may be, or of both."""
 
     def following(i: Int[Array, ""], loop: _Loop) -> _Loop:
         before, here, vectors = loop
         k, odd = 2 * first + i, i % 2
 
         def put(vectors: Array, new: Rows) -> Array:
-            if len(new) == 1:
-                return jax.lax.dynamic_update_slice(vectors, new[None, None], (odd ^ imaginary, i // 2, 0, 0))
-            # (Re, Im) of an odd term, which has a factor i, goes to (Im, Re); a single row has but one of them.
-            new = jnp.where(odd == 1, new[::-1], new)
-            return jax.lax.dynamic_update_slice(vectors, new[:, None, None], (0, i // 2, odd, 0))
+            # An odd term has a factor i: what comes from the real part goes to the imaginary part, and the other way round.
+            for r in range(len(new)):
+                part = r if len(new) == 2 else imaginary
+                place = (odd ^ part, part if vectors.shape[1] == 2 else 0, i // 2, 0)
+                vectors = jax.lax.dynamic_update_slice(vectors, new[None, r, None, None], place)
+            return vectors
 
         driven, *others = seen(here)
         vectors = jax.tree.map(put, vectors, (here, *others))

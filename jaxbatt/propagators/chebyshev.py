@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import largest_of_batch
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, expand, spanned
+from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, Used, expand, spanned
 from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
 
 _REACH = 400.0
@@ -103,7 +103,7 @@ class Series(NamedTuple):
         recurrence = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
         return expand(operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, recurrence, self.pairs)
 
-    def spanned(self, seen: Seen, rows: Rows) -> tuple[Kept, Float[Array, "2 m l"]]:
+    def spanned(self, seen: Seen, rows: Rows, *, apart: bool) -> tuple[Kept, Float[Array, "2 m r h"], Used]:
         """See :func:`jaxbatt.propagators._expansion.spanned`."""
 
         def shifted(v: Rows) -> tuple[Any, ...]:
@@ -111,7 +111,7 @@ class Series(NamedTuple):
             return (driven - self.center * v) / self.radius, *others
 
         recurrence = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
-        return spanned(shifted, rows, self.coefficients, recurrence, self.pairs)
+        return spanned(shifted, rows, self.coefficients, recurrence, self.pairs, apart=apart)
 
     def recurrence(self, k: Int[Array, "*k"], dtype: DTypeLike) -> Recurrence:
         """The weights a_k, b_k of T_{k+1} = a_k H' T_k - b_k T_{k-1}; beyond what is needed the last two vectors take turns.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
@@ -56,6 +57,9 @@ class Limits(NamedTuple):
     onset: Scalar | float = 0.0
 
 
+Window: TypeAlias = Callable[[Carry, Times], tuple[Carry, Times]]
+
+
 class Evolution(eqx.Module):
     """A battery under its protocol from t = 0 on, sampled forwards in time."""
 
@@ -73,10 +77,14 @@ class Evolution(eqx.Module):
         """:meth:`sample` from the start; the record is differentiable with respect to every number of the problem."""
         return self.sample(self.start(), times)
 
-    def window(self, carry: Carry, times: Times) -> tuple[Carry, Times]:
-        """The work at times of one window of a search, which lies in one piece of the protocol."""
-        carry, record = self.sample(carry, times)
-        return carry, record.work
+    def windows(self) -> Window:
+        """What gives the work at times of one window of a search, which lies in one piece of the protocol."""
+
+        def window(carry: Carry, times: Times) -> tuple[Carry, Times]:
+            carry, record = self.sample(carry, times)
+            return carry, record.work
+
+        return window
 
     @abc.abstractmethod
     def limits(self) -> Limits:

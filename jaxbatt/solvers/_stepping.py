@@ -13,10 +13,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._batches import where_in_batch
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
-from jaxbatt.propagators import Chebyshev, Kept, Propagator, Seen, Segment
+from jaxbatt.propagators import Chebyshev, Kept, Propagator, Seen, Segment, Used
 from jaxbatt.propagators.chebyshev import series, term_count
 from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
-from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record
+from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record, Window
 from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
@@ -25,7 +25,7 @@ _SPANNED_PHASE = 39.0
 _SPANNED_START = 2**18
 """Basis states from which that is faster than the states at all times (benchmarks/NOTES.md)."""
 
-Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m l"], Int[Array, ""]], tuple[Times, Float[Array, "m 3"]] | None]
+Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m r h"], Used], tuple[Times, Float[Array, "m 3"]] | None]
 
 
 class StateCarry(NamedTuple):
@@ -51,7 +51,9 @@ class SteppedEvolution(Evolution):
     """False where the system does not describe the battery."""
 
     def start(self) -> Carry:
-        rows = self.system.initial_rows()
+        return self._begin(two_rows(self.system.initial_rows()))
+
+    def _begin(self, rows: Rows) -> Carry:
         zero = jnp.zeros((), rows.dtype)
         state = StateCarry(rows, jnp.zeros((), int), zero, zero)
         return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.asarray(self.trusted))
@@ -60,14 +62,17 @@ class SteppedEvolution(Evolution):
         return _differentiable_curve(guarded((self, times), self.system.solver))
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
-        first = self._run(carry, times)
-        rows = two_rows(carry.state.rows)
-        run = dataclasses.replace(first, before=carry._replace(state=carry.state._replace(rows=rows)))
-        start = self._whole(first, run.begin())
-        return run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
+        run = self._run(carry, times, self._fixed())
+        return run.end(run.completed(run.begin()))
 
-    def _whole(self, run: _Run, begin: _Loop) -> _Loop:
-        """The whole curve at once where the state is large and real, and the curve short; else where it begins."""
+    def whole(self, times: Times) -> tuple[Carry, Record]:
+        """:meth:`sample` from the start."""
+        run = self._run(self.start(), times, self._fixed())
+        real = dataclasses.replace(run, before=self._begin(self.system.initial_rows()))
+        return run.end(run.completed(self._at_once(real, run.begin())))
+
+    def _at_once(self, run: _Run, begin: _Loop) -> _Loop:
+        """The whole curve where the state is large and real, and the curve short; else where it begins."""
         count, stretch, rows = len(run.times), run.fixed, run.before.state.rows
         terms = term_count(_SPANNED_PHASE)
         large = len(rows) == 1 and rows.shape[1] >= _SPANNED_START and 2 * count >= terms
@@ -88,41 +93,51 @@ class SteppedEvolution(Evolution):
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
-        run = self._run(self.start(), times)
+        run = self._run(self._begin(self.system.initial_rows()), times, self._fixed())
         first = dataclasses.replace(self, propagator=Chebyshev(self.propagator.tol))
         start, segment = dataclasses.replace(run, evolution=first).step(run.begin())
         assert segment.top is not None
         opening = Opening(start.carry.time, start.done, segment.states, segment.top[:2], segment.top[2])
-        carry, record = run.end(jax.lax.while_loop(run.unfinished, lambda loop: run.step(loop)[0], start))
+        carry, record = run.end(run.completed(start))
         return carry, record, opening
 
-    def _run(self, carry: Carry, times: Times) -> _Run:
+    def _fixed(self) -> Stretch | None:
+        return self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
+
+    def _run(self, carry: Carry, times: Times, fixed: Stretch | None) -> _Run:
         dtype = carry.state.rows.dtype
         # Half of the tolerance is for truncation; the other is left to rounding.
         tol = jnp.asarray(self.propagator.tol, dtype)
         rate = tol / 2 / jnp.maximum(times[-1] - carry.time, jnp.finfo(dtype).tiny ** 0.5)
-        fixed = self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
         # Within one piece <H> is conserved and the work changes as <H_0 - H>; from piece to piece errors of <H_0> add to it.
         spread = 2 * self.system.energy_bounds()[0].radius if fixed is None else jnp.zeros((), dtype)
         return _Run(self, carry, times, min(self.held, len(times)), rate, fixed, spread)
 
-    def window(self, carry: Carry, times: Times) -> tuple[Carry, Times]:
+    def windows(self) -> Window:
         """By one Chebyshev series, without a state at the inner times, where H_0 - H is real and there is memory."""
-        run = self._run(carry, times)
-        stretch = run.fixed if run.fixed is not None else self._stretch(carry.state.piece)
-        if not isinstance(self.propagator, Chebyshev) or self.held <= len(times):
-            return super().window(carry, times)
+        fixed = self._fixed()
+
+        def window(carry: Carry, times: Times) -> tuple[Carry, Times]:
+            run = self._run(carry, times, fixed)
+            found = self._window(run, fixed if fixed is not None else self._stretch(carry.state.piece))
+            carry, record = run.end(run.completed(run.begin())) if found is None else found
+            return carry, record.work
+
+        return window
+
+    def _window(self, run: _Run, stretch: Stretch) -> tuple[Carry, Record] | None:
+        if not isinstance(self.propagator, Chebyshev) or self.held <= len(run.times):
+            return None
 
         def seen(rows: Rows) -> tuple[Rows]:
             return (stretch.operator.apply(rows),)
 
-        def measure(vectors: Kept, coefficients: Array, used: Array) -> tuple[Array, Array] | None:
+        def measure(vectors: Kept, coefficients: Array, used: Used) -> tuple[Array, Array] | None:
             gains = stretch.gain.gains(vectors[0], coefficients, used)
             return None if gains is None else (gains, jnp.zeros((coefficients.shape[1], 3)))
 
         # A hundredth more than the phase of a window, for rounding.
-        found = self._spanned(run, stretch, times, 1.01 * WINDOW_PHASE, seen, measure)
-        return super().window(carry, times) if found is None else (found[0], found[1].work)
+        return self._spanned(run, stretch, run.times, 1.01 * WINDOW_PHASE, seen, measure)
 
     def _spanned(
         self, run: _Run, stretch: Stretch, times: Times, most: float, seen: Seen, measure: Measure
@@ -131,13 +146,13 @@ class SteppedEvolution(Evolution):
         carry, (center, radius) = run.before, stretch.bounds
         offsets = (jnp.append(carry.time, times) - carry.time).astype(radius.dtype)
         terms = series(center, radius, offsets, offsets[-1], run.rate, most)
-        vectors, coefficients = terms.spanned(seen, carry.state.rows)
-        measured = measure(vectors, coefficients, len(carry.state.rows) * terms.pairs)
+        vectors, coefficients, used = terms.spanned(seen, carry.state.rows, apart=stretch.operator.is_real)
+        measured = measure(vectors, coefficients, used)
         if measured is None:
             return None
         gains, magnetization = measured
         work = carry.state.work + gains[1:] - gains[0]
-        state = jnp.einsum("sj,sjd->sd", coefficients[:, -1], vectors[0])[:, None]
+        state = jnp.einsum("srh,srhd->sd", coefficients[:, -1], vectors[0])[:, None]
         segment = Segment(state, offsets[-1], terms.error, 2 * terms.needed)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & (terms.error <= self.propagator.tol)
         arrived = self._arrived(carry._replace(time=times[-1], valid=valid), stretch, segment, work[-1], run.spread)
@@ -145,13 +160,14 @@ class SteppedEvolution(Evolution):
 
     def limits(self) -> Limits:
         energy, initial = self.system.energy_bounds()
-        radii = jax.lax.map(lambda level: self.system.stretch(level).bounds.radius, self.levels)
-        work = energy.center + energy.radius - initial
-        if len(self.levels) == 1:
-            gain = self.system.stretch(self.levels[0]).gain
-            most, start = gain.bounds(), gain.measure(two_rows(self.system.initial_rows()))[0]
+        work, fixed = energy.center + energy.radius - initial, self._fixed()
+        if fixed is None:
+            radius = jax.lax.map(lambda level: self.system.stretch(level).bounds.radius, self.levels).max()
+        else:
+            radius, most = fixed.bounds.radius, fixed.gain.bounds()
+            start = fixed.gain.measure(two_rows(self.system.initial_rows()))[0]
             work = jnp.minimum(work, most.center + most.radius - start)
-        return Limits(2 * radii.max(), work, self._onset())
+        return Limits(2 * radius, work, self._onset())
 
     def _onset(self) -> Scalar:
         """W''(0) = 2 <H psi|H_0|H psi> - 2 Re <H_0 psi|H**2 psi>."""
@@ -226,8 +242,13 @@ class _Run:
         record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, loop.done, 0), loop.record, new)
         return _Loop(loop.done + passed, carry, record), segment
 
-    def unfinished(self, loop: _Loop) -> Array:
-        return (loop.done < len(self.times)) & loop.carry.valid
+    def completed(self, loop: _Loop) -> _Loop:
+        """With all segments that are left."""
+
+        def unfinished(loop: _Loop) -> Array:
+            return (loop.done < len(self.times)) & loop.carry.valid
+
+        return jax.lax.while_loop(unfinished, lambda loop: self.step(loop)[0], loop)
 
     def end(self, loop: _Loop) -> tuple[Carry, Record]:
         count, carry, tol = len(self.times), loop.carry, self.evolution.propagator.tol
@@ -254,7 +275,7 @@ def _measure_all(gain: Measured, rows: Rows, states: Float[Array, "2 m d"]) -> t
 @eqx.filter_custom_vjp
 def _differentiable_curve(inputs: tuple[SteppedEvolution, Times]) -> tuple[Carry, Record]:
     evolution, times = inputs
-    return evolution.sample(evolution.start(), times)
+    return evolution.whole(times)
 
 
 @_differentiable_curve.def_fwd

@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.bounds import Bounds
-from jaxbatt.propagators import Kept
+from jaxbatt.propagators import Kept, Used
 from jaxbatt.propagators.adjoint import Differentiable
 
 
@@ -35,16 +35,16 @@ class Measured(Protocol):
         ...
 
     def gains(
-        self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"], used: Int[Array, ""]
+        self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used
     ) -> Float[Array, " m"] | None:
         """<H_0 - H> in M states given as sums of vectors, for real and imaginary part; None where that is not known.
 
-        Vectors beyond the first ``used`` are zero.
+        Vectors of other than the first ``used[0]`` rows, and of each row beyond the first ``used[1]``, are zero.
         """
         ...
 
     def along(
-        self, vectors: Kept, coefficients: Float[Array, "2 m l"], used: Int[Array, ""]
+        self, vectors: Kept, coefficients: Float[Array, "2 m 1 h"], used: Used
     ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
         """:meth:`measure` of such states, given with what :meth:`Generator.turned` tells of the vectors."""
         ...

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from jaxbatt import protocols
 from jaxbatt._checks import concrete
@@ -17,7 +17,7 @@ from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
-from jaxbatt.propagators import Kept, Krylov, Propagator
+from jaxbatt.propagators import Kept, Krylov, Propagator, Used
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Stretch, System
 from jaxbatt.solvers.state_vector import check_levels
@@ -172,10 +172,10 @@ class LadderOperator(eqx.Module):
         z = jnp.sum(rows**2 * self._s_z())
         return jnp.sum(rows * self.apply(rows)), jnp.stack([x, y, z]) / self.n_spins
 
-    def gains(self, vectors: Float[Array, "2 l d"], coefficients: Float[Array, "2 m l"], used: Int[Array, ""]) -> None:
+    def gains(self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used) -> None:
         """None: the field may have a part along y, which is imaginary."""
 
-    def along(self, vectors: Kept, coefficients: Float[Array, "2 m l"], used: Int[Array, ""]) -> None:
+    def along(self, vectors: Kept, coefficients: Float[Array, "2 m 1 h"], used: Used) -> None:
         return None
 
     def _s_z(self) -> Float[Array, " d"]:

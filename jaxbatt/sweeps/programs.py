@@ -33,6 +33,8 @@ _CPU_LANES, _CPU_BYTES = 16, 2**23
 """On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
 LANES, _SHARE = 4096, 4
 """On other devices: points at a time, fewer where they would take more than this share of the memory."""
+_LIKELY = 3
+"""Temporary memory of a point in units of its largest array, roughly: a first guess of how many fit, for compiling takes long."""
 
 
 class Program:
@@ -89,7 +91,8 @@ class Program:
                 lanes, limit = (_CPU_LANES, _CPU_BYTES) if jax.default_backend() == "cpu" else (LANES, total_memory() // _SHARE)
                 points = -(-self._grid.size // self._devices)
                 # A power of two, so that all lanes are computed by the same vector instructions.
-                built = self._compile(min(lanes, 1 << (points - 1).bit_length()))
+                likely = max(1, limit // (_LIKELY * _largest(self._traced.jaxpr.jaxpr)))
+                built = self._compile(min(lanes, 1 << (points - 1).bit_length(), 1 << (likely.bit_length() - 1)))
                 if built.bytes > limit and built.each > 1:
                     built = self._compile(max(1, 2 ** int(np.log2(built.each * limit / built.bytes))))
                 require_memory(built.bytes, f"one point at {_shown(self._static)}", "take fewer spins")
@@ -227,6 +230,17 @@ def compute(job: Job) -> dict[str, np.ndarray]:
 @functools.lru_cache(maxsize=4)
 def _unpacked(function: bytes, wide: bool) -> Programs:
     return Programs(*cloudpickle.loads(function))
+
+
+def _largest(jaxpr: Any) -> int:
+    """Bytes of the largest array in an expression of JAX."""
+    size = 1
+    for equation in jaxpr.eqns:
+        for variable in equation.outvars:
+            size = max(size, getattr(variable.aval, "size", 1) * getattr(getattr(variable.aval, "dtype", None), "itemsize", 1))
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            size = max(size, _largest(inner))
+    return size
 
 
 def _callbacks(jaxpr: Any) -> Iterator[Any]:
