@@ -15,7 +15,7 @@ from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
 from jaxbatt.protocols import ConstantField, Protocol
-from jaxbatt.results import ChargingCurve, Info, Peak
+from jaxbatt.results import ChargingCurve, Info, Peak, solving
 from jaxbatt.slopes import differentiable_maximum
 from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, check_is_solver, guarded, is_uniform
 
@@ -52,7 +52,8 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
     times = jnp.asarray(times, float)
     _check_duration(protocol, times)
     solver = solver if solver is not None else default_solver(battery, protocol, times[-1])
-    return _checked(_charge(solver, solver.prepare(battery, protocol), times), solver)
+    with solving(solver):
+        return _checked(_charge(solver, solver.prepare(battery, protocol), times), solver)
 
 
 def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = None, first_peak: bool = False) -> Peak:
@@ -131,7 +132,8 @@ def _maximum(
     battery: Battery, protocol: Protocol, objective: Objective, first: bool, horizon: ScalarLike, solver: Solver | None
 ) -> Peak:
     solver = solver if solver is not None else default_solver(battery, protocol, horizon)
-    return _checked(_peak(solver, solver.prepare(battery, protocol), objective, first, jnp.asarray(horizon, float)), solver)
+    with solving(solver):
+        return _checked(_peak(solver, solver.prepare(battery, protocol), objective, first, jnp.asarray(horizon, float)), solver)
 
 
 @eqx.filter_jit

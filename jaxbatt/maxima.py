@@ -76,7 +76,7 @@ def find_maximum(
     Returns:
         the maximum; whether the whole range was searched (or a first maximum was found); the evolution's last carry.
     """
-    limits, work_of = evolution.limits(), evolution.windows()
+    limits, (start, work_of) = evolution.limits(), evolution.windows()
     length = 2 * WINDOW_PHASE / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
     horizon = jnp.minimum(horizon, evolution.edges[-1])
     first_length = length
@@ -91,13 +91,13 @@ def find_maximum(
         return jnp.where(found, jnp.minimum(horizon, limits.work / jnp.where(found, best.value, 1)), horizon)
 
     def window(search: _Search) -> _Search:
-        start = search.carry.time
-        edge = evolution.edges[jnp.searchsorted(evolution.edges, start, side="right").clip(max=len(evolution.edges) - 1)]
+        begin = search.carry.time
+        edge = evolution.edges[jnp.searchsorted(evolution.edges, begin, side="right").clip(max=len(evolution.edges) - 1)]
         reach = jnp.where(search.windows == 0, first_length, length)
-        stop = jnp.minimum(jnp.minimum(start + reach, edge), end_of_search(search.best))
-        nodes = start + (stop - start) * (1 - jnp.cos(jnp.pi / WINDOW_DEGREE * jnp.arange(WINDOW_DEGREE + 1))) / 2
+        stop = jnp.minimum(jnp.minimum(begin + reach, edge), end_of_search(search.best))
+        nodes = begin + (stop - begin) * (1 - jnp.cos(jnp.pi / WINDOW_DEGREE * jnp.arange(WINDOW_DEGREE + 1))) / 2
         carry, work = work_of(search.carry, nodes.at[-1].set(stop))
-        series = _Series(_cosine_coefficients(work), start, stop - start)
+        series = _Series(_cosine_coefficients(work), begin, stop - begin)
         found, hit, slope = _best_of_window(series, objective, first, search.slope)
         # Work that is zero to rounding on a whole window stays zero, for W(t) is analytic while the field is constant.
         size, eps = jnp.max(jnp.abs(work)), jnp.finfo(work.dtype).eps
@@ -115,7 +115,9 @@ def find_maximum(
         return ~search.done & search.carry.valid & (search.windows < MAX_WINDOWS) & ~jnp.asarray(hopeless)
 
     zero = jnp.zeros(())
-    search = _Search(evolution.start(), Found(zero, zero, zero), zero, jnp.zeros((), int), jnp.zeros((), bool))
+    search = _Search(start, Found(zero, zero, zero), zero, jnp.zeros((), int), jnp.zeros((), bool))
+    if jax.eval_shape(lambda: window(search).carry) != jax.eval_shape(lambda: search.carry):
+        search = window(search)
     search = jax.lax.while_loop(unfinished, window, search)
     return search.best, search.done, search.carry
 

@@ -71,30 +71,27 @@ class Gain(eqx.Module):
         along_x, along_y, along_z = self.diagonals
         if along_y is not None or (self.many is not None and not self.many.is_real):
             return None
-        size, height = vectors.shape[-1], math.gcd(vectors.shape[2], _TOGETHER)
+        size, each = vectors.shape[-1], vectors.shape[2]
+        height = math.gcd(each, _TOGETHER)
+        vectors, coefficients = vectors.reshape(2, -1, size), coefficients.reshape(*coefficients.shape[:2], -1)
 
-        def image(some: Float[Array, "2 h d"]) -> Float[Array, "2 h d"]:
+        def image(some: Float[Array, "2 k d"]) -> Float[Array, "2 k d"]:
             out = jnp.zeros_like(some) if along_z is None else along_z * some
             if along_x is not None:
                 out = out + self.kernels.transform_back(along_x * self.kernels.transform(some)) / size
             return out if self.many is None else out + self.many.apply(some.reshape(-1, size)).reshape(some.shape)
 
-        def add(pair: Int[Array, ""], values: Float[Array, " m"]) -> Float[Array, " m"]:
-            # The pairs of rows (0, 0), (0, 1), (1, 1); (1, 0) is as (0, 1).
-            left, right = pair // 2, (pair + 1) // 2
-            first, second = (_row(vectors, r) for r in (left, right))
+        def add(row: Int[Array, ""], values: Float[Array, " m"]) -> Float[Array, " m"]:
+            def block(i: Int[Array, ""], forms: Float[Array, "2 l h"]) -> Float[Array, "2 l h"]:
+                some = image(jax.lax.dynamic_slice_in_dim(vectors, row * each + i * height, height, 1))
+                return jax.lax.dynamic_update_slice_in_dim(forms, jnp.einsum("sjd,skd->sjk", vectors, some), i * height, 2)
 
-            def block(i: Int[Array, ""], forms: Float[Array, "2 h h"]) -> Float[Array, "2 h h"]:
-                some = image(jax.lax.dynamic_slice_in_dim(second, i * height, height, 1))
-                return jax.lax.dynamic_update_slice_in_dim(forms, jnp.einsum("sjd,skd->sjk", first, some), i * height, 2)
-
-            empty = jnp.zeros((2, *2 * vectors.shape[2:3]), vectors.dtype)
+            empty = jnp.zeros((2, vectors.shape[1], each), vectors.dtype)
             forms = jax.lax.fori_loop(0, (used[1] + height - 1) // height, block, empty)
-            c, d = (_row(coefficients.swapaxes(1, 2), r) for r in (left, right))
-            return values + jnp.where(pair == 1, 2, 1) * jnp.sum((c @ forms) * d, axis=(0, 2))
+            right = jax.lax.dynamic_slice_in_dim(coefficients, row * each, each, 2)
+            return values + jnp.sum((coefficients @ forms) * right, axis=(0, 2))
 
-        nothing = jnp.zeros(coefficients.shape[1], vectors.dtype)
-        return jax.lax.fori_loop(0, 2 * used[0] - 1, add, nothing)
+        return jax.lax.fori_loop(0, used[0], add, jnp.zeros(coefficients.shape[1], vectors.dtype))
 
     def along(
         self,
@@ -155,10 +152,6 @@ def _quadratic(
     forms = gram(vectors, vectors, weights)
     values = [_values(forms[:, k], coefficients) for k in range(len(weights))]
     return values[0], values[1] if second is not None else jnp.zeros_like(values[0])
-
-
-def _row(x: Float[Array, "s r *a"], r: Int[Array, ""]) -> Float[Array, s * a]:
-    return jax.lax.dynamic_index_in_dim(x, r, 1, keepdims=False)
 
 
 def _images(function: Callable[[Array], Array], vectors: Float[Array, "2 l d"], used: Int[Array, ""]) -> Float[Array, "2 l d"]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import AbstractContextManager
+
 import equinox as eqx
+import jax
 from jaxtyping import Array, Bool, Int
 
 from jaxbatt._types import Magnetization, Scalar, Times
@@ -25,6 +29,16 @@ class Info(eqx.Module):
 
     def __repr__(self) -> str:
         return eqx.tree_pformat(self, short_arrays=False)
+
+
+def solving(solver: object) -> AbstractContextManager[None]:
+    """Names the solver in all that JAX traces meanwhile, for profiles and for :func:`solvers_in`."""
+    return jax.named_scope(f"solver<{solver}>")
+
+
+def solvers_in(scope: str) -> list[str]:
+    """The solvers that the scope of a traced operation names."""
+    return re.findall("solver<([^<>]*)>", scope)
 
 
 class ChargingCurve(eqx.Module):

@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from jaxbatt._types import Scalar
 from jaxbatt.maxima import Found, Objective
 from jaxbatt.solvers import Evolution
-
-_PHASE = 0.1
-"""Half length of a stencil times the bandwidth of W(t): seven points then give W' to about 1e-9 of bandwidth times W."""
-_POINTS = -np.cos(np.pi * np.arange(7) / 6)
-_POWERS = np.linalg.inv(np.vander(_POINTS, increasing=True))
-"""From values at the points to the coefficients of their polynomial."""
 
 
 def differentiable_maximum(evolution: Evolution, objective: Objective, horizon: Scalar, found: Found) -> Found:
@@ -32,10 +25,10 @@ def differentiable_maximum(evolution: Evolution, objective: Objective, horizon: 
     edge, bound = _bound(evolution, horizon, at)
     fixed = jnp.where(bound, edge, at)
     work = evolution.curve(fixed[None])[1].work[0]
-    rate, curvature = _local(evolution, at)
+    rate, curvature = evolution.rates(at)
     if objective == "power":
         # A branch that is not taken costs nothing: most often one time is enough for the derivative of the power.
-        value = jax.lax.cond(at > 0, lambda: work / jnp.where(at > 0, fixed, 1), lambda: _local(evolution, at)[0])
+        value = jax.lax.cond(at > 0, lambda: work / jnp.where(at > 0, fixed, 1), lambda: evolution.initial_rate())
         slope, change = rate * at - work, curvature * at
     else:
         value, slope, change = work, rate, curvature
@@ -51,17 +44,3 @@ def _bound(evolution: Evolution, horizon: Scalar, at: Scalar) -> tuple[Scalar, A
     ends = jnp.append(evolution.edges, jnp.minimum(horizon, evolution.edges[-1]))
     near = jnp.abs(ends - at) <= 64 * jnp.finfo(at.dtype).eps * at
     return ends[jnp.argmax(near)], near.any()
-
-
-def _local(evolution: Evolution, at: Scalar) -> tuple[Scalar, Scalar]:
-    """W' and W'' at a time, from points about it that all lie in one piece of the protocol."""
-    still = jax.lax.stop_gradient(evolution)
-    edges = still.edges
-    piece = jnp.searchsorted(edges, at, side="left").clip(max=len(edges) - 1)
-    start = jnp.where(piece == 0, 0, edges[piece - 1])
-    length = jnp.minimum(_PHASE / still.limits().bandwidth, (edges[piece] - start) / 2)
-    center = jnp.clip(at, start + length, edges[piece] - length)
-    work = evolution.curve(jnp.clip(center + length * _POINTS, start, edges[piece]))[1].work
-    coefficients, x, k = jnp.asarray(_POWERS) @ work, (at - center) / length, np.arange(1, len(_POINTS))
-    first = coefficients[1:] * k
-    return first @ x ** (k - 1) / length, (first[1:] * k[:-1]) @ x ** (k[:-1] - 1) / length**2

@@ -130,7 +130,10 @@ def swept():
         store = f"{folder}/study"
         found["2"] = jb.sweep(fn, axes, mesh=sharded(2), store=store, progress=False)
         refusal = refused(lambda: jb.sweep(fn, axes, store=store, progress=False))
-    return {"values": {name: data["value"].to_numpy().tolist() for name, data in found.items()}, "refusal": refusal}
+    plans = {devices: jb.plan(fn, axes, mesh=sharded(devices), batch_size=16).parts[0] for devices in (1, 8)}
+    together = {devices: [part.together, part.memory] for devices, part in plans.items()}
+    values = {name: data["value"].to_numpy().tolist() for name, data in found.items()}
+    return {"values": values, "refusal": refusal, "plans": together}
 
 
 def refused(call):

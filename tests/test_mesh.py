@@ -116,6 +116,10 @@ def test_sweeps():
     for how in ("2", "8", "inside"):
         same([found["values"][how]], [found["values"]["plain"]], 1e-10 if how == "inside" else ROUNDING)
     assert re.search(r"devices.*2", found["refusal"])
+    (one, alone), (eight, shared) = found["plans"]["1"], found["plans"]["8"]
+    # The 15 points are 16 on one device, or two on each of eight, which share one memory.
+    assert (one, eight) == (16, 16)
+    assert 0 < shared < 2 * alone
 
 
 def mesh_of(*shape):

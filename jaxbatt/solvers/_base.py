@@ -7,11 +7,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt import protocols
 from jaxbatt._types import Magnetization, Scalar, Times
 from jaxbatt.battery import Battery
+
+_PHASE = 0.1
+"""Half length of a stencil times the bandwidth of W(t): seven points then give W' to about 1e-9 of bandwidth times W."""
+_POINTS = -np.cos(np.pi * np.arange(7) / 6)
+_POWERS = np.linalg.inv(np.vander(_POINTS, increasing=True))
+"""From values at the points to the coefficients of their polynomial."""
 
 WINDOW_DEGREE = 72
 WINDOW_PHASE = 32.0
@@ -77,14 +86,31 @@ class Evolution(eqx.Module):
         """:meth:`sample` from the start; the record is differentiable with respect to every number of the problem."""
         return self.sample(self.start(), times)
 
-    def windows(self) -> Window:
-        """What gives the work at times of one window of a search, which lies in one piece of the protocol."""
+    def windows(self) -> tuple[Carry, Window]:
+        """Where a search starts, and what gives the work in one window of it, which lies in one piece of the protocol."""
 
         def window(carry: Carry, times: Times) -> tuple[Carry, Times]:
             carry, record = self.sample(carry, times)
             return carry, record.work
 
-        return window
+        return self.start(), window
+
+    def rates(self, at: Scalar) -> tuple[Scalar, Scalar]:
+        """W' and W'' at a time, from points about it that all lie in one piece of the protocol; both are differentiable."""
+        edges = jax.lax.stop_gradient(self.edges)
+        piece = jnp.searchsorted(edges, at, side="left").clip(max=len(edges) - 1)
+        start = jnp.where(piece == 0, 0, edges[piece - 1])
+        bandwidth = jax.lax.stop_gradient(self).limits().bandwidth
+        length = jnp.minimum(_PHASE / bandwidth, (edges[piece] - start) / 2)
+        center = jnp.clip(at, start + length, edges[piece] - length)
+        work = self.curve(jnp.clip(center + length * _POINTS, start, edges[piece]))[1].work
+        coefficients, x, k = jnp.asarray(_POWERS) @ work, (at - center) / length, np.arange(1, len(_POINTS))
+        first = coefficients[1:] * k
+        return first @ x ** (k - 1) / length, (first[1:] * k[:-1]) @ x ** (k[:-1] - 1) / length**2
+
+    def initial_rate(self) -> Scalar:
+        """W'(0), differentiable."""
+        return self.rates(jnp.zeros(()))[0]
 
     @abc.abstractmethod
     def limits(self) -> Limits:

@@ -18,12 +18,15 @@ from jaxbatt.propagators.chebyshev import series, term_count
 from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record, Window
 from jaxbatt.solvers._differentiation import guarded
+from jaxbatt.solvers._initial import initial_rate
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
 _SPANNED_PHASE = 39.0
 """radius * time up to which a whole curve may come from one series, all of whose vectors are held."""
 _SPANNED_START = 2**18
 """Basis states from which that is faster than the states at all times (benchmarks/NOTES.md)."""
+_APART = 2**14
+"""Basis states from which a search begins in real arithmetic."""
 
 Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m r h"], Used], tuple[Times, Float[Array, "m 3"]] | None]
 
@@ -51,9 +54,7 @@ class SteppedEvolution(Evolution):
     """False where the system does not describe the battery."""
 
     def start(self) -> Carry:
-        return self._begin(two_rows(self.system.initial_rows()))
-
-    def _begin(self, rows: Rows) -> Carry:
+        rows = self.system.initial_rows()
         zero = jnp.zeros((), rows.dtype)
         state = StateCarry(rows, jnp.zeros((), int), zero, zero)
         return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.asarray(self.trusted))
@@ -62,17 +63,12 @@ class SteppedEvolution(Evolution):
         return _differentiable_curve(guarded((self, times), self.system.solver))
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
-        run = self._run(carry, times, self._fixed())
-        return run.end(run.completed(run.begin()))
+        first = self._run(carry, times, self._fixed())
+        run = dataclasses.replace(first, before=_complex(carry))
+        return run.end(run.completed(self._whole(first, run.begin())))
 
-    def whole(self, times: Times) -> tuple[Carry, Record]:
-        """:meth:`sample` from the start."""
-        run = self._run(self.start(), times, self._fixed())
-        real = dataclasses.replace(run, before=self._begin(self.system.initial_rows()))
-        return run.end(run.completed(self._at_once(real, run.begin())))
-
-    def _at_once(self, run: _Run, begin: _Loop) -> _Loop:
-        """The whole curve where the state is large and real, and the curve short; else where it begins."""
+    def _whole(self, run: _Run, begin: _Loop) -> _Loop:
+        """The whole curve at once where the state is large and real, and the curve short; else where it begins."""
         count, stretch, rows = len(run.times), run.fixed, run.before.state.rows
         terms = term_count(_SPANNED_PHASE)
         large = len(rows) == 1 and rows.shape[1] >= _SPANNED_START and 2 * count >= terms
@@ -93,7 +89,7 @@ class SteppedEvolution(Evolution):
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
-        run = self._run(self._begin(self.system.initial_rows()), times, self._fixed())
+        run = self._run(self.start(), times, self._fixed())
         first = dataclasses.replace(self, propagator=Chebyshev(self.propagator.tol))
         start, segment = dataclasses.replace(run, evolution=first).step(run.begin())
         assert segment.top is not None
@@ -113,7 +109,7 @@ class SteppedEvolution(Evolution):
         spread = 2 * self.system.energy_bounds()[0].radius if fixed is None else jnp.zeros((), dtype)
         return _Run(self, carry, times, min(self.held, len(times)), rate, fixed, spread)
 
-    def windows(self) -> Window:
+    def windows(self) -> tuple[Carry, Window]:
         """By one Chebyshev series, without a state at the inner times, where H_0 - H is real and there is memory."""
         fixed = self._fixed()
 
@@ -123,7 +119,9 @@ class SteppedEvolution(Evolution):
             carry, record = run.end(run.completed(run.begin())) if found is None else found
             return carry, record.work
 
-        return window
+        start = self.start()
+        # A program of its own for the first window of a real state saves half of the memory, and compiling takes a second more.
+        return start if start.state.rows.shape[1] >= _APART else _complex(start), window
 
     def _window(self, run: _Run, stretch: Stretch) -> tuple[Carry, Record] | None:
         if not isinstance(self.propagator, Chebyshev) or self.held <= len(run.times):
@@ -152,7 +150,8 @@ class SteppedEvolution(Evolution):
             return None
         gains, magnetization = measured
         work = carry.state.work + gains[1:] - gains[0]
-        state = jnp.einsum("srh,srhd->sd", coefficients[:, -1], vectors[0])[:, None]
+        last, flat = coefficients[:, -1].reshape(2, -1), vectors[0].reshape(2, -1, carry.state.rows.shape[1])
+        state = jnp.einsum("sj,sjd->sd", last, flat)[:, None]
         segment = Segment(state, offsets[-1], terms.error, 2 * terms.needed)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & (terms.error <= self.propagator.tol)
         arrived = self._arrived(carry._replace(time=times[-1], valid=valid), stretch, segment, work[-1], run.spread)
@@ -168,6 +167,9 @@ class SteppedEvolution(Evolution):
             start = fixed.gain.measure(two_rows(self.system.initial_rows()))[0]
             work = jnp.minimum(work, most.center + most.radius - start)
         return Limits(2 * radius, work, self._onset())
+
+    def initial_rate(self) -> Scalar:
+        return initial_rate(guarded((self.system, self.levels[0]), self.system.solver))
 
     def _onset(self) -> Scalar:
         """W''(0) = 2 <H psi|H_0|H psi> - 2 Re <H_0 psi|H**2 psi>."""
@@ -210,6 +212,11 @@ class SteppedEvolution(Evolution):
         valid = carry.valid & jnp.isfinite(carry.time)
         state = StateCarry(segment.states[:, -1], piece, work, deviation)
         return Carry(carry.time, state, error, carry.applications + segment.applications, valid)
+
+
+def _complex(carry: Carry) -> Carry:
+    """The same with two rows, which a state that was real comes to need."""
+    return carry._replace(state=carry.state._replace(rows=two_rows(carry.state.rows)))
 
 
 class _Loop(NamedTuple):
@@ -275,7 +282,7 @@ def _measure_all(gain: Measured, rows: Rows, states: Float[Array, "2 m d"]) -> t
 @eqx.filter_custom_vjp
 def _differentiable_curve(inputs: tuple[SteppedEvolution, Times]) -> tuple[Carry, Record]:
     evolution, times = inputs
-    return evolution.whole(times)
+    return evolution.sample(evolution.start(), times)
 
 
 @_differentiable_curve.def_fwd

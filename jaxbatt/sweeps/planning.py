@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxbatt._checks import peak_memory
 from jaxbatt.sweeps.axes import Grid
 from jaxbatt.sweeps.layout import points_of, variables_of
 from jaxbatt.sweeps.programs import Program, Programs
-from jaxbatt.sweeps.workers import size_of, threads
+from jaxbatt.sweeps.workers import own_mesh, size_of, threads
 
 
 class Part(NamedTuple):
@@ -24,8 +26,9 @@ class Part(NamedTuple):
     Attributes:
         static: the static values.
         points: number of points.
-        together: points that one thread computes at a time.
-        memory: bytes of the arrays of all threads while they compute.
+        together: points that one thread computes at a time, on all devices of a mesh.
+        memory: bytes of the arrays of all threads while they compute; of a mesh of devices that each have their own memory, of
+            one of them.
         applications: applications of the Hamiltonian in all, NaN where they are not measured or not told.
         seconds: time with all threads, without compiling; NaN where it is not measured.
     """
@@ -79,6 +82,7 @@ def plan(
     axes: Mapping[str, ArrayLike],
     *,
     batch_size: int | Literal["auto"] = "auto",
+    mesh: Mesh | None = None,
     probe: bool = True,
 ) -> Plan:
     """Says what ``sweep(fn, axes)`` takes: points, memory, Hamiltonian applications and time.
@@ -87,7 +91,7 @@ def plan(
     spread over the grid, that are computed by all threads at once.
 
     Args:
-        fn, axes, batch_size: as in :func:`sweep`.
+        fn, axes, batch_size, mesh: as in :func:`sweep`.
         probe: compute those points; without it the plan has no applications and no time.
 
     Returns:
@@ -100,10 +104,13 @@ def plan(
         >>> plan(lambda n: max_power(SpinBattery(1.0, power_law(n, 1.0, 1.0)), ConstantField(4.0)), {"n": [26]}, probe=False)
     """
     grid = Grid.of(fn, axes)
-    programs = Programs(fn, grid.traced())
+    mesh = own_mesh(mesh)
+    programs = Programs(fn, grid.traced(), mesh)
     variables = variables_of(grid, programs, {}, {})
     each = sum(v.dtype.itemsize * math.prod(v.shape) for v in variables.values())
-    sizes = [size_of(block) for block in grid.blocks(grid.block_shape(points_of(batch_size, grid)))]
+    sizes = [
+        size_of(block) for block in grid.blocks(grid.block_shape(points_of(batch_size, grid, 1 if mesh is None else mesh.size)))
+    ]
     parts = tuple(_part(grid, static, programs.of(static), sizes, probe) for static in grid.statics())
     return Plan(parts, len(sizes), each * grid.size, peak_memory())
 
@@ -113,6 +120,8 @@ def _part(grid: Grid, static: dict[str, Any], program: Program, sizes: list[int]
     points = grid.traced().size
     # Every combination of static values has the same chunks; a chunk is computed in whole batches of all lanes.
     batches = sum(-(-size // built.lanes) for size in sizes) * points // grid.size
+    # The devices of a CPU share its memory.
+    sharing = built.devices if jax.default_backend() == "cpu" else 1
     workers = 1 if program.is_heavy(built) else min(threads(), -(-points // built.lanes))
     applications = seconds = math.nan
     if probe:
@@ -120,7 +129,7 @@ def _part(grid: Grid, static: dict[str, Any], program: Program, sizes: list[int]
         program.run(sample, 1)
         each, batch = _probe(program, sample, workers)
         applications, seconds = each * points, batch * batches
-    return Part(static, points, built.lanes, built.bytes * workers, applications, seconds)
+    return Part(static, points, built.lanes, built.bytes * workers * sharing, applications, seconds)
 
 
 def _probe(program: Program, points: dict[str, np.ndarray], workers: int) -> tuple[float, float]:

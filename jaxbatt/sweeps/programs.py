@@ -26,8 +26,9 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from jaxbatt._checks import available_memory, require_memory, total_memory
+from jaxbatt.results import solvers_in
 from jaxbatt.sweeps.axes import Traced
-from jaxbatt.sweeps.records import columns, methods, validity
+from jaxbatt.sweeps.records import columns, validity
 
 _CPU_LANES, _CPU_BYTES = 16, 2**23
 """On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
@@ -67,14 +68,16 @@ class Program:
         return columns(self.record)
 
     @property
-    def methods(self) -> list[str]:
-        """Solvers of the records."""
-        return methods(self.record)
+    def solvers(self) -> set[str]:
+        """The solvers that compute a part of the result, as they print."""
+        return {name for e in _equations(self._traced.jaxpr.jaxpr) for name in solvers_in(str(e.source_info.name_stack))}
 
     @property
     def callbacks(self) -> list[str]:
         """Names of the Python functions that compute a part of the result, of which the digest knows nothing."""
-        found = _callbacks(self._traced.jaxpr.jaxpr)
+        equations = _equations(self._traced.jaxpr.jaxpr)
+        names = ("pure_callback", "io_callback")
+        found = [e.params["callback"].callback_func for e in equations if e.primitive.name in names]
         # Those of equinox's error_if, which diffrax calls, only raise.
         return [str(getattr(f, "__name__", f)) for f in found if getattr(f, "__module__", "") != "equinox._errors"]
 
@@ -91,7 +94,8 @@ class Program:
                 lanes, limit = (_CPU_LANES, _CPU_BYTES) if jax.default_backend() == "cpu" else (LANES, total_memory() // _SHARE)
                 points = -(-self._grid.size // self._devices)
                 # A power of two, so that all lanes are computed by the same vector instructions.
-                likely = max(1, limit // (_LIKELY * _largest(self._traced.jaxpr.jaxpr)))
+                largest = max((_bytes(v) for e in _equations(self._traced.jaxpr.jaxpr) for v in e.outvars), default=1)
+                likely = max(1, limit // max(1, _LIKELY * largest))
                 built = self._compile(min(lanes, 1 << (points - 1).bit_length(), 1 << (likely.bit_length() - 1)))
                 if built.bytes > limit and built.each > 1:
                     built = self._compile(max(1, 2 ** int(np.log2(built.each * limit / built.bytes))))
@@ -232,24 +236,16 @@ def _unpacked(function: bytes, wide: bool) -> Programs:
     return Programs(*cloudpickle.loads(function))
 
 
-def _largest(jaxpr: Any) -> int:
-    """Bytes of the largest array in an expression of JAX."""
-    size = 1
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """All operations of an expression of JAX, those inside of others included."""
     for equation in jaxpr.eqns:
-        for variable in equation.outvars:
-            size = max(size, getattr(variable.aval, "size", 1) * getattr(getattr(variable.aval, "dtype", None), "itemsize", 1))
+        yield equation
         for inner in jax.extend.core.jaxprs_in_params(equation.params):
-            size = max(size, _largest(inner))
-    return size
+            yield from _equations(inner)
 
 
-def _callbacks(jaxpr: Any) -> Iterator[Any]:
-    """The functions of all callbacks in an expression of JAX that return something."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in ("pure_callback", "io_callback"):
-            yield equation.params["callback"].callback_func
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
-            yield from _callbacks(inner)
+def _bytes(variable: Any) -> int:
+    return getattr(variable.aval, "size", 1) * getattr(getattr(variable.aval, "dtype", None), "itemsize", 1)
 
 
 def _anonymous(text: str) -> str:

@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxbatt.results import Info
-
 UNITS = {"power": "B^2"} | dict.fromkeys(("time", "times", "horizon", "duration"), "1/B")
 UNITS |= dict.fromkeys(("work", "error", "bandwidth", "deviation", "omega", "field", "g"), "B")
 """Units of the fields of jaxbatt's own records, and of the usual axes."""
@@ -30,12 +28,6 @@ def columns(record: Any) -> dict[str, Any]:
     if not found:
         raise ValueError("the function returns no array; return a number, a NamedTuple, a dict or a pytree of arrays.")
     return found
-
-
-def methods(record: Any) -> list[str]:
-    """The solvers that a record says it came from."""
-    infos = jax.tree.leaves(record, is_leaf=lambda x: isinstance(x, Info))
-    return sorted({info.method for info in infos if isinstance(info, Info)})
 
 
 def units_of(name: str) -> dict[str, Any]:

@@ -19,13 +19,12 @@ import xarray
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxbatt._checks import checked_mesh
 from jaxbatt._progress import progress_bar
 from jaxbatt.sweeps.axes import Grid
 from jaxbatt.sweeps.layout import Layout, points_of, variables_of
 from jaxbatt.sweeps.programs import Programs
 from jaxbatt.sweeps.store import Memory, Sink, Store
-from jaxbatt.sweeps.workers import Workers, size_of
+from jaxbatt.sweeps.workers import Workers, own_mesh, size_of
 
 _NAMED = 20
 """Points without a result that are named in the attributes."""
@@ -91,7 +90,7 @@ def sweep(
         >>> data.power.sel(n=8, omega=4.0).max("alpha")
     """
     grid = Grid.of(fn, axes)
-    mesh = _own_mesh(mesh, executor)
+    mesh = own_mesh(mesh, executor)
     programs = Programs(fn, grid.traced(), mesh)
     variables = variables_of(grid, programs, dims or {}, units or {})
     layout = Layout.of(grid, variables, coords or {}, units or {})
@@ -114,24 +113,6 @@ def sweep(
     notes = known | _invalid(grid, data)
     sink.annotate(notes)
     return data.assign_attrs(notes)
-
-
-def _own_mesh(mesh: Mesh | None, executor: futures.Executor | None) -> Mesh | None:
-    """A mesh whose devices this process can fill and read."""
-    if mesh is None:
-        return None
-    mesh = checked_mesh(mesh)
-    if executor is not None:
-        raise ValueError(
-            f"`mesh` spreads every chunk over {mesh.size} devices of this process, and `executor` sends it to another; "
-            "leave out one of them."
-        )
-    if len(mesh.local_devices) < mesh.size:
-        raise ValueError(
-            f"`mesh` has {mesh.size} devices, but only {len(mesh.local_devices)} belong to this process; take those of "
-            "jax.local_devices(), and `executor` for many processes."
-        )
-    return mesh
 
 
 def _sink(store: str | os.PathLike[str] | None, layout: Layout, block: tuple[int, ...], programs: Programs, devices: int) -> Sink:
@@ -171,7 +152,7 @@ def _study(grid: Grid, programs: Programs) -> dict[str, str]:
 
 def _provenance(grid: Grid, programs: Programs) -> dict[str, Any]:
     """Attributes that say what a dataset was computed with."""
-    solvers = sorted({method for static in grid.statics() for method in programs.of(static).methods})
+    solvers = sorted({solver for static in grid.statics() for solver in programs.of(static).solvers})
     study = hashlib.sha256(str(_study(grid, programs)).encode()).hexdigest()[:16]
     return _versions() | {"python": platform.python_version(), "solvers": ", ".join(solvers), "study": study}
 

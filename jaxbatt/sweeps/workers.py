@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
+from jaxbatt._checks import checked_mesh
 from jaxbatt.sweeps.axes import Grid, Index
 from jaxbatt.sweeps.programs import Job, Programs, compute, is_wide, packed
 
@@ -86,3 +88,21 @@ def size_of(block: Index) -> int:
 def threads() -> int:
     """One for each core of a CPU; other devices compute one chunk at a time."""
     return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+
+
+def own_mesh(mesh: Mesh | None, executor: futures.Executor | None = None) -> Mesh | None:
+    """A mesh whose devices this process can fill and read."""
+    if mesh is None:
+        return None
+    mesh = checked_mesh(mesh)
+    if executor is not None:
+        raise ValueError(
+            f"`mesh` spreads every chunk over {mesh.size} devices of this process, and `executor` sends it to another; "
+            "leave out one of them."
+        )
+    if len(mesh.local_devices) < mesh.size:
+        raise ValueError(
+            f"`mesh` has {mesh.size} devices, but only {len(mesh.local_devices)} belong to this process; take those of "
+            "jax.local_devices(), and `executor` for many processes."
+        )
+    return mesh

@@ -1,0 +1,41 @@
+"""The rate at which the work begins to rise, and its derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxbatt._types import Scalar
+from jaxbatt.hamiltonian import times_i
+from jaxbatt.solvers._system import System, two_rows
+
+
+@eqx.filter_custom_vjp
+def initial_rate(inputs: tuple[System, Float[Array, "*n"]]) -> Scalar:
+    """W'(0) = 2 Re <i H_0 psi|H psi>, for a system and the field at the beginning."""
+    system, level = inputs
+    rows = two_rows(system.initial_rows())
+    return 2 * jnp.sum(times_i(system.energy().apply(rows)) * system.generator(level).apply(rows))
+
+
+@initial_rate.def_fwd
+def _forward(perturbed: Any, inputs: tuple[System, Float[Array, "*n"]]) -> tuple[Scalar, None]:
+    return initial_rate(inputs), None
+
+
+@initial_rate.def_bwd
+def _backward(kept: None, cotangent: Scalar, perturbed: Any, inputs: tuple[System, Float[Array, "*n"]]) -> Any:
+    def parts(system: System, level: Float[Array, "*n"]) -> tuple[Any, Any, Any]:
+        return system.energy(), system.generator(level), system.initial_rows()
+
+    (energy, operator, start), pull = jax.vjp(parts, *inputs)
+    rows = two_rows(start)
+    # 2 <i H_0 psi|H psi> = 2 <psi|-i H_0 H psi>.
+    driven, back, from_operator = operator.paired(rows, 2 * cotangent * times_i(energy.apply(rows)))
+    _, more, from_energy = energy.paired(rows, -2 * cotangent * times_i(driven))
+    found = pull((from_energy, from_operator, (back + more)[: len(start)]))
+    return jax.tree.map(lambda x, pulled: pulled if eqx.is_inexact_array(x) else None, inputs, found)
