@@ -219,13 +219,14 @@ def test_maximum_beside_an_edge(distance):
 # --- T = 0, and no field
 
 
-def test_power_that_is_greatest_at_once():
+@pytest.mark.parametrize("solver", [jb.Spectral(), jb.StateVector()], ids=["Spectral", "StateVector"])
+def test_power_that_is_greatest_at_once(solver):
     """<Z> = sin(2 omega t) from (up + i down) / sqrt(2), so that P is at most W'(0) = 2 B omega, at T = 0."""
 
     def chosen(field, omega, weights):
         energy, nothing = jb.PauliSum.from_terms(1, [("Z", (0,), field)]), jb.PauliSum.from_terms(1, [])
         battery = jb.PauliBattery(energy, nothing, 1, initial_state=np.array([1, 1j]) / np.sqrt(2))
-        peak = jb.max_power(battery, jb.ConstantField(omega), solver=jb.Spectral())
+        peak = jb.max_power(battery, jb.ConstantField(omega), solver=solver)
         return sum(weights[k] * getattr(peak, quantity) for k, quantity in enumerate(NAMES)), peak
 
     gradient = jax.jit(jax.grad(chosen, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
