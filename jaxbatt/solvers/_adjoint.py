@@ -23,36 +23,18 @@ from jaxbatt.hamiltonian import times_i
 from jaxbatt.propagators import States
 from jaxbatt.propagators.adjoint import SHORT, gather_back, pull_short, pull_states
 from jaxbatt.propagators.chebyshev import longest, series
-from jaxbatt.solvers._base import Record
+from jaxbatt.solvers._outputs import Cotangents, Derivatives, Outputs, Sweep, add, cotangent_states, outputs_of, rate_of
 from jaxbatt.solvers._system import System, two_rows
 
 OUTPUTS = 8
 """Output times in one segment; each holds one more state."""
 
 
-class Derivatives(NamedTuple):
-    """With respect to the numbers of the system, the field on each piece, the ends of the pieces, and the output times."""
-
-    system: Any
-    levels: Amplitudes
-    edges: Float[Array, " k"]
-    times: Times
-
-
 _Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
 """State and cotangent at the beginning of a segment, the derivative with respect to its operator, and all others so far."""
 
-
-class Sweep(NamedTuple):
-    """What the way back needs and does not change: the problem, and the outputs that matter, the earliest first."""
-
-    system: System
-    levels: Amplitudes
-    edges: Float[Array, " k"]
-    rate: Scalar
-    times: Times
-    order: Int[Array, " t"]
-    cotangents: Record
+_Driving: TypeAlias = tuple[Any, Bounds]
+"""The Hamiltonian on a piece, and what encloses its spectrum."""
 
 
 class _Point(NamedTuple):
@@ -68,15 +50,6 @@ class _Point(NamedTuple):
     cotangent: Rows
     outputs: Int[Array, ""]
     derivatives: Derivatives
-
-
-class _Outputs(NamedTuple):
-    """Outputs of one segment: offsets from its anchor, cotangents of their records; zero where there is none."""
-
-    positions: Int[Array, " m"]
-    mine: Bool[Array, " m"]
-    times: Float[Array, " m"]
-    cotangents: Record
 
 
 class Opening(NamedTuple):
@@ -103,7 +76,7 @@ def sweep_back(
     edges: Float[Array, " k"],
     tol: float,
     times: Times,
-    cotangents: Record,
+    cotangents: Cotangents,
     last: Rows,
     opening: Opening,
 ) -> Derivatives:
@@ -120,12 +93,16 @@ def sweep_back(
         opening: the first segment.
     """
     cotangents = jax.tree.map(lambda x: x.astype(last.dtype), cotangents)
-    matters = (cotangents.work != 0) | jnp.any(cotangents.magnetization != 0, axis=1)
+    matters = cotangents.work != 0
+    if cotangents.magnetization is not None:
+        matters = matters | jnp.any(cotangents.magnetization != 0, axis=1)
     order = jnp.argsort(~matters, stable=True)
     rate = jnp.asarray(tol, last.dtype) / 2 / jnp.maximum(times[-1].astype(last.dtype), jnp.finfo(last.dtype).tiny ** 0.5)
     sorted_times = jnp.where(jnp.sort(~matters), jnp.inf, times[order])
     sweep = Sweep(system, levels, edges, rate, sorted_times, order, jax.tree.map(lambda x: x[order], cotangents))
 
+    # Of a field that does not change they are found once.
+    fixed = _driving(sweep, jnp.zeros((), int)) if len(levels) == 1 else None
     width = opening.states.shape[1] - 1
     in_first = jnp.sum(matters & (jnp.arange(len(times)) < opening.outputs))
     zeros = Derivatives(*(jax.tree.map(_zeros, x) for x in (system, levels, edges, times)))
@@ -135,14 +112,13 @@ def sweep_back(
     def unfinished(at: _Point) -> Array:
         return (at.time > opening.time) | (at.outputs > in_first)
 
-    at = jax.lax.while_loop(unfinished, lambda at: _segment(sweep, at, opening.time, in_first, width), start)
-    first = Record(*(x[:width] for x in cotangents))
+    at = jax.lax.while_loop(unfinished, lambda at: _segment(sweep, fixed, at, opening.time, in_first, width), start)
     mine = jnp.arange(width) < opening.outputs
-    first = Record(jnp.where(mine, first.work, 0), jnp.where(mine[:, None], first.magnetization, 0))
-    outputs = _Outputs(jnp.arange(width), mine, times[:width], first)
+    first = jax.tree.map(lambda x: x[:width], cotangents).where(mine)
+    outputs = Outputs(jnp.arange(width), mine, times[:width], first)
     # A branch that is always taken: else XLA does beforehand what does not wait for the way back, and holds it all the while.
     arrived = any_of_batch(~(at.time > opening.time))
-    return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs), lambda: at.derivatives)
+    return jax.lax.cond(arrived, lambda: _first_segment(sweep, fixed, at, opening, outputs), lambda: at.derivatives)
 
 
 def _zeros(x: Any) -> Any:
@@ -153,33 +129,42 @@ def _level(sweep: Sweep, piece: Int[Array, ""]) -> Float[Array, "*n"]:
     return sweep.levels[0] if len(sweep.levels) == 1 else sweep.levels[piece]
 
 
-def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], width: int) -> _Point:
+def _driving(sweep: Sweep, piece: Int[Array, ""]) -> _Driving:
+    level = _level(sweep, piece)
+    return sweep.system.generator(level), sweep.system.stretch(level).bounds
+
+
+def _segment(sweep: Sweep, fixed: _Driving | None, at: _Point, stop: Scalar, in_first: Int[Array, ""], width: int) -> _Point:
     """From ``at`` back to the beginning of its piece, of the longest series, or of one set of outputs."""
-    level = _level(sweep, at.piece)
-    operator = sweep.system.generator(level)
-    bounds = sweep.system.stretch(level).bounds
+    operator, bounds = fixed if fixed is not None else _driving(sweep, at.piece)
     piece_start = jnp.where(at.piece == 0, 0, sweep.edges[at.piece - 1])
     first = jnp.maximum(at.outputs - width, in_first)
     previous = jnp.where(first > in_first, sweep.times[first - 1], 0)
     begin = jnp.maximum(jnp.maximum(piece_start, stop), jnp.maximum(at.time - longest(bounds.radius), previous))
-    outputs = _outputs(sweep, first, at.outputs, begin, width)
+    outputs = outputs_of(sweep, first, at.outputs, begin, width)
     length = (at.time - begin).astype(bounds.radius.dtype)
 
-    # Most pieces of a finely cut field are short and hold no output.
+    def long() -> _Passed:
+        return _with_outputs(sweep, at, operator, bounds, begin, outputs)
+
     def short() -> _Passed:
         pulled, before, carried = pull_short(operator, *bounds, at.rows, at.cotangent, length, sweep.rate)
         return before, carried, pulled, at.derivatives
 
-    is_long = (bounds.radius * length > SHORT) | outputs.mine.any()
-    nothing = jax.tree.map(jnp.zeros_like, operator)
-    passed = where_in_batch(~is_long, short, (at.rows, at.cotangent, nothing, at.derivatives))
-    passed = where_in_batch(is_long, lambda: _with_outputs(sweep, at, operator, bounds, begin, outputs), passed)
+    if len(sweep.levels) == 1:
+        passed = long()
+    else:
+        # Most pieces of a finely cut field are short and hold no output.
+        is_long = (bounds.radius * length > SHORT) | outputs.mine.any()
+        nothing = jax.tree.map(jnp.zeros_like, operator)
+        passed = where_in_batch(~is_long, short, (at.rows, at.cotangent, nothing, at.derivatives))
+        passed = where_in_batch(is_long, long, passed)
     before, carried, pulled, derivatives = passed
     derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
     leaves = (begin <= piece_start) & (at.piece > 0)
     if len(sweep.levels) > 1:
         # State and cotangent evolve alike, so the rate is conserved but for what each output adds.
-        rate = _rate(operator, at.rows, at.cotangent).astype(derivatives.edges.dtype)
+        rate = rate_of(operator, at.rows, at.cotangent).astype(derivatives.edges.dtype)
         start = rate + jnp.sum(derivatives.times - at.derivatives.times)
         edges = derivatives.edges.at[at.piece].add(jnp.where(at.entered, rate, 0))
         edges = edges.at[at.piece - 1].add(jnp.where(leaves, -start, 0))
@@ -187,7 +172,7 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
     return _Point(begin, at.piece - leaves, leaves, before, carried, at.outputs - outputs.mine.sum(), derivatives)
 
 
-def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin: Scalar, outputs: _Outputs) -> _Passed:
+def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin: Scalar, outputs: Outputs) -> _Passed:
     """The way back through any segment."""
     center, radius = bounds
     half = ((at.time - begin) / 2).astype(radius.dtype)
@@ -197,27 +182,26 @@ def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin
     terms = series(center, radius, jnp.concatenate([offsets, half[None], -half[None]]), half, sweep.rate)
     states, top = terms.states(operator, anchor)
     before = states[:, -1]
-    states, derivatives = _cotangent_states(sweep, operator, states[:, :-2], outputs, at.derivatives)
+    states, derivatives = cotangent_states(sweep, operator, states[:, :-2], outputs, at.derivatives)
     distances = series(center, radius, jnp.append(offsets + half, 2 * half), 2 * half, sweep.rate)
     carried = gather_back(operator.apply, distances, jnp.concatenate([states, at.cotangent[:, None]], axis=1))
     sources = jnp.concatenate([states, at.cotangent[:, None], -carried[:, None]], axis=1)
     return before, carried, pull_states(operator, terms, top, sources)[0], derivatives
 
 
-def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: _Outputs) -> Derivatives:
+def _first_segment(sweep: Sweep, fixed: _Driving | None, at: _Point, opening: Opening, outputs: Outputs) -> Derivatives:
     """From ``at`` back to t = 0."""
-    operator = sweep.system.generator(sweep.levels[0])
-    center, radius = sweep.system.stretch(sweep.levels[0]).bounds
+    operator, (center, radius) = fixed if fixed is not None else _driving(sweep, jnp.zeros((), int))
     rows = sweep.system.initial_rows()
     length = at.time.astype(radius.dtype)
     offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)
     terms = series(center, radius, jnp.append(offsets, length), length, sweep.rate).cut(opening.pairs)
-    cotangents, derivatives = _cotangent_states(sweep, operator, opening.states[:, :-1], outputs, at.derivatives)
+    cotangents, derivatives = cotangent_states(sweep, operator, opening.states[:, :-1], outputs, at.derivatives)
     carried = _turned(at.cotangent, at.rows, opening.states[:, -1])
     sources = jnp.concatenate([cotangents, carried[:, None]], axis=1)
     pulled, start = pull_states(operator, terms, opening.top, sources)
     if len(sweep.levels) > 1:
-        ends = jnp.where(at.entered, _rate(operator, at.rows, at.cotangent), 0)
+        ends = jnp.where(at.entered, rate_of(operator, at.rows, at.cotangent), 0)
         derivatives = derivatives._replace(edges=derivatives.edges.at[0].add(ends))
     derivatives = _add_generator(sweep, jnp.zeros((), int), pulled, derivatives)
 
@@ -229,60 +213,16 @@ def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: _Outputs
     start = start + (2 * weight * product)[: len(rows)]
     from_energy = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
     from_start = jax.vjp(lambda system: system.initial_rows(), sweep.system)[1](start)[0]
-    system = jax.tree.map(_add, derivatives.system, from_energy, from_start)
+    system = jax.tree.map(add, derivatives.system, from_energy, from_start)
     return derivatives._replace(system=system)
-
-
-def _outputs(sweep: Sweep, first: Int[Array, ""], stop: Int[Array, ""], begin: Scalar, width: int) -> _Outputs:
-    """The outputs first, ..., stop - 1 that do not lie before ``begin``."""
-    index = first + jnp.arange(width)
-    safe = jnp.minimum(index, len(sweep.times) - 1)
-    times = sweep.times[safe]
-    mine = (index < stop) & (times >= begin)
-    cotangents = Record(
-        jnp.where(mine, sweep.cotangents.work[safe], 0), jnp.where(mine[:, None], sweep.cotangents.magnetization[safe], 0)
-    )
-    return _Outputs(sweep.order[safe], mine, times, cotangents)
-
-
-def _cotangent_states(
-    sweep: Sweep, operator: Any, states: Float[Array, "2 m d"], outputs: _Outputs, derivatives: Derivatives
-) -> tuple[Float[Array, "2 m d"], Derivatives]:
-    """Puts in place of each state the cotangent that its record gives it; adds what H_0 and the times gain from it."""
-    energy = sweep.system.energy()
-    nothing = jax.tree.map(jnp.zeros_like, energy)
-
-    def one(m: Int[Array, ""], carry: tuple[Array, Any, Times]) -> tuple[Array, Any, Times]:
-        states, from_energy, times = carry
-        rows = states[:, m]
-        work, magnetization = outputs.cotangents.work[m], outputs.cotangents.magnetization[m]
-        product, _, pulled = energy.paired(rows, rows)
-        cotangent = 2 * work * product
-        cotangent = cotangent + jax.lax.cond(
-            jnp.any(magnetization != 0),
-            lambda: jax.vjp(sweep.system.magnetization, rows)[1](magnetization)[0],
-            lambda: jnp.zeros_like(rows),
-        )
-        change = jnp.where(outputs.mine[m], _rate(operator, rows, cotangent), 0).astype(times.dtype)
-        from_energy = jax.tree.map(lambda total, x: total + work * x, from_energy, pulled)
-        return states.at[:, m].set(cotangent), from_energy, times.at[outputs.positions[m]].add(change)
-
-    states, from_energy, times = jax.lax.fori_loop(0, states.shape[1], one, (states, nothing, derivatives.times))
-    pulled = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
-    system = jax.tree.map(_add, derivatives.system, pulled)
-    return states, derivatives._replace(system=system, times=times)
 
 
 def _add_generator(sweep: Sweep, piece: Int[Array, ""], pulled: Any, derivatives: Derivatives) -> Derivatives:
     """From the numbers of the operator to those of the battery and the field."""
     back = jax.vjp(lambda system, level: system.generator(level), sweep.system, _level(sweep, piece))[1]
     from_system, from_level = back(pulled)
-    system = jax.tree.map(_add, derivatives.system, from_system)
+    system = jax.tree.map(add, derivatives.system, from_system)
     return derivatives._replace(system=system, levels=derivatives.levels.at[piece].add(from_level))
-
-
-def _add(*parts: Any) -> Any:
-    return sum(parts[1:], parts[0]) if jnp.issubdtype(parts[0].dtype, jnp.inexact) else parts[0]
 
 
 def _turned(cotangent: Rows, before: Rows, after: Rows) -> Rows:
@@ -291,9 +231,3 @@ def _turned(cotangent: Rows, before: Rows, after: Rows) -> Rows:
     sine = jnp.sum(before[0] * after[1] - before[1] * after[0])
     size = jnp.hypot(cosine, sine)
     return (cosine * cotangent + sine * times_i(cotangent)) / size
-
-
-def _rate(operator: Any, rows: Rows, cotangent: Rows) -> Scalar:
-    """Re <cotangent| -i H psi>, how fast the result changes if the state is evolved for longer."""
-    product = operator.apply(rows)
-    return jnp.sum(cotangent[0] * product[1] - cotangent[1] * product[0])

@@ -19,6 +19,7 @@ from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record, Window
 from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers._initial import initial_rate
+from jaxbatt.solvers._outputs import Cotangents
 from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
 
 _SPANNED_PHASE = 39.0
@@ -300,11 +301,8 @@ def _curve_backward(
     """Only the record is differentiated; the carry holds the state, which no result shows."""
     evolution, times = inputs
     work, magnetization = cotangents[1]
-    record = Record(
-        jnp.zeros(len(times)) if work is None else work, jnp.zeros((len(times), 3)) if magnetization is None else magnetization
-    )
-    tol = evolution.propagator.tol
-    found = sweep_back(evolution.system, evolution.levels, evolution.edges, tol, times, record, *kept)
+    asked, tol = Cotangents(jnp.zeros(len(times)) if work is None else work, magnetization), evolution.propagator.tol
+    found = sweep_back(evolution.system, evolution.levels, evolution.edges, tol, times, asked, *kept)
     nothing = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else None, evolution)
     where = (found.system, found.levels, found.edges)
     return eqx.tree_at(lambda e: (e.system, e.levels, e.edges), nothing, where), found.times
