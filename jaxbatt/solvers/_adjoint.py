@@ -33,9 +33,6 @@ OUTPUTS = 8
 _Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
 """State and cotangent at the beginning of a segment, the derivative with respect to its operator, and all others so far."""
 
-_Driving: TypeAlias = tuple[Any, Bounds]
-"""The Hamiltonian on a piece, and what encloses its spectrum."""
-
 
 class _Point(NamedTuple):
     """On the way back: the state and its cotangent at a time, the number of outputs before, derivatives so far.
@@ -101,8 +98,8 @@ def sweep_back(
     sorted_times = jnp.where(jnp.sort(~matters), jnp.inf, times[order])
     sweep = Sweep(system, levels, edges, rate, sorted_times, order, jax.tree.map(lambda x: x[order], cotangents))
 
-    # Of a field that does not change they are found once.
-    fixed = _driving(sweep, jnp.zeros((), int)) if len(levels) == 1 else None
+    if len(levels) == 1:
+        sweep = sweep._replace(fixed=sweep.driving(jnp.zeros((), int)))
     width = opening.states.shape[1] - 1
     in_first = jnp.sum(matters & (jnp.arange(len(times)) < opening.outputs))
     zeros = Derivatives(*(jax.tree.map(_zeros, x) for x in (system, levels, edges, times)))
@@ -112,31 +109,22 @@ def sweep_back(
     def unfinished(at: _Point) -> Array:
         return (at.time > opening.time) | (at.outputs > in_first)
 
-    at = jax.lax.while_loop(unfinished, lambda at: _segment(sweep, fixed, at, opening.time, in_first, width), start)
+    at = jax.lax.while_loop(unfinished, lambda at: _segment(sweep, at, opening.time, in_first, width), start)
     mine = jnp.arange(width) < opening.outputs
     first = jax.tree.map(lambda x: x[:width], cotangents).where(mine)
     outputs = Outputs(jnp.arange(width), mine, times[:width], first)
     # A branch that is always taken: else XLA does beforehand what does not wait for the way back, and holds it all the while.
     arrived = any_of_batch(~(at.time > opening.time))
-    return jax.lax.cond(arrived, lambda: _first_segment(sweep, fixed, at, opening, outputs), lambda: at.derivatives)
+    return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs), lambda: at.derivatives)
 
 
 def _zeros(x: Any) -> Any:
     return jnp.zeros_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
 
 
-def _level(sweep: Sweep, piece: Int[Array, ""]) -> Float[Array, "*n"]:
-    return sweep.levels[0] if len(sweep.levels) == 1 else sweep.levels[piece]
-
-
-def _driving(sweep: Sweep, piece: Int[Array, ""]) -> _Driving:
-    level = _level(sweep, piece)
-    return sweep.system.generator(level), sweep.system.stretch(level).bounds
-
-
-def _segment(sweep: Sweep, fixed: _Driving | None, at: _Point, stop: Scalar, in_first: Int[Array, ""], width: int) -> _Point:
+def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], width: int) -> _Point:
     """From ``at`` back to the beginning of its piece, of the longest series, or of one set of outputs."""
-    operator, bounds = fixed if fixed is not None else _driving(sweep, at.piece)
+    operator, bounds = sweep.driving(at.piece)
     piece_start = jnp.where(at.piece == 0, 0, sweep.edges[at.piece - 1])
     first = jnp.maximum(at.outputs - width, in_first)
     previous = jnp.where(first > in_first, sweep.times[first - 1], 0)
@@ -189,9 +177,9 @@ def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin
     return before, carried, pull_states(operator, terms, top, sources)[0], derivatives
 
 
-def _first_segment(sweep: Sweep, fixed: _Driving | None, at: _Point, opening: Opening, outputs: Outputs) -> Derivatives:
+def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs) -> Derivatives:
     """From ``at`` back to t = 0."""
-    operator, (center, radius) = fixed if fixed is not None else _driving(sweep, jnp.zeros((), int))
+    operator, (center, radius) = sweep.driving(jnp.zeros((), int))
     rows = sweep.system.initial_rows()
     length = at.time.astype(radius.dtype)
     offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)
@@ -219,7 +207,7 @@ def _first_segment(sweep: Sweep, fixed: _Driving | None, at: _Point, opening: Op
 
 def _add_generator(sweep: Sweep, piece: Int[Array, ""], pulled: Any, derivatives: Derivatives) -> Derivatives:
     """From the numbers of the operator to those of the battery and the field."""
-    back = jax.vjp(lambda system, level: system.generator(level), sweep.system, _level(sweep, piece))[1]
+    back = jax.vjp(lambda system, level: system.generator(level), sweep.system, sweep.level(piece))[1]
     from_system, from_level = back(pulled)
     system = jax.tree.map(add, derivatives.system, from_system)
     return derivatives._replace(system=system, levels=derivatives.levels.at[piece].add(from_level))

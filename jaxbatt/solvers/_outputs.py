@@ -1,4 +1,4 @@
-"""What the output times of a segment put into the way back: a cotangent for each of their states."""
+"""What the way back is given, and what the output times put into it: a cotangent for each of their states."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._types import Amplitudes, Magnetization, Rows, Scalar, Times
+from jaxbatt.bounds import Bounds
 from jaxbatt.solvers._system import System
 
 
@@ -42,6 +43,17 @@ class Sweep(NamedTuple):
     times: Times
     order: Int[Array, " t"]
     cotangents: Cotangents
+    fixed: tuple[Any, Bounds] | None = None
+    """What :meth:`driving` gives where the field never changes."""
+
+    def level(self, piece: Int[Array, ""]) -> Float[Array, "*n"]:
+        """The field on a piece."""
+        return self.levels[0] if len(self.levels) == 1 else self.levels[piece]
+
+    def driving(self, piece: Int[Array, ""]) -> tuple[Any, Bounds]:
+        """The Hamiltonian on a piece, and what encloses its spectrum."""
+        level = self.level(piece)
+        return self.fixed or (self.system.generator(level), self.system.stretch(level).bounds)
 
 
 class Outputs(NamedTuple):
