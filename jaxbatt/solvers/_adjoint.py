@@ -56,6 +56,7 @@ class Opening(NamedTuple):
         time: where it ends.
         outputs: number of outputs in it.
         states: (2, M + 1, d) the states there, and at its end.
+        bounds: what its series has as the range of the spectrum.
         top: the last two vectors of its recurrence.
         pairs: number of pairs of terms.
     """
@@ -63,6 +64,7 @@ class Opening(NamedTuple):
     time: Scalar
     outputs: Int[Array, ""]
     states: States
+    bounds: Bounds
     top: tuple[Rows, Rows]
     pairs: Int[Array, ""]
 
@@ -99,7 +101,7 @@ def sweep_back(
     sweep = Sweep(system, levels, edges, rate, sorted_times, order, jax.tree.map(lambda x: x[order], cotangents))
 
     if len(levels) == 1:
-        sweep = sweep._replace(fixed=sweep.driving(jnp.zeros((), int)))
+        sweep = sweep._replace(fixed=(system.generator(levels[0]), opening.bounds))
     width = opening.states.shape[1] - 1
     in_first = jnp.sum(matters & (jnp.arange(len(times)) < opening.outputs))
     zeros = Derivatives(*(jax.tree.map(_zeros, x) for x in (system, levels, edges, times)))
@@ -179,7 +181,8 @@ def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin
 
 def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs) -> Derivatives:
     """From ``at`` back to t = 0."""
-    operator, (center, radius) = sweep.driving(jnp.zeros((), int))
+    operator, _ = sweep.driving(jnp.zeros((), int))
+    center, radius = opening.bounds
     rows = sweep.system.initial_rows()
     length = at.time.astype(radius.dtype)
     offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)

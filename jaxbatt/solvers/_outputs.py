@@ -52,8 +52,11 @@ class Sweep(NamedTuple):
 
     def driving(self, piece: Int[Array, ""]) -> tuple[Any, Bounds]:
         """The Hamiltonian on a piece, and what encloses its spectrum."""
+        if self.fixed is not None:
+            return self.fixed
         level = self.level(piece)
-        return self.fixed or (self.system.generator(level), self.system.stretch(level).bounds)
+        operator = self.system.generator(level)
+        return operator, self.system.enclosed(operator, level)
 
 
 class Outputs(NamedTuple):

@@ -94,7 +94,8 @@ class SteppedEvolution(Evolution):
         first = dataclasses.replace(self, propagator=Chebyshev(self.propagator.tol))
         start, segment = dataclasses.replace(run, evolution=first).step(run.begin())
         assert segment.top is not None
-        opening = Opening(start.carry.time, start.done, segment.states, segment.top[:2], segment.top[2])
+        bounds = (run.fixed or self._stretch(jnp.zeros((), int))).bounds
+        opening = Opening(start.carry.time, start.done, segment.states, bounds, segment.top[:2], segment.top[2])
         carry, record = run.end(run.completed(start))
         return carry, record, opening
 

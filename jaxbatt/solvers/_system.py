@@ -80,6 +80,10 @@ class System(eqx.Module):
         """The same Hamiltonian, placed so that its derivative costs little."""
 
     @abc.abstractmethod
+    def enclosed(self, operator: Generator, level: Float[Array, "*n"]) -> Bounds:
+        """Encloses the spectrum of that Hamiltonian, however it is placed."""
+
+    @abc.abstractmethod
     def energy(self) -> Generator:
         """H_0."""
 

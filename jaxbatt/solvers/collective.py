@@ -19,7 +19,7 @@ from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
 from jaxbatt.propagators import Kept, Krylov, Propagator, Used
 from jaxbatt.solvers._stepping import SteppedEvolution
-from jaxbatt.solvers._system import Stretch, System
+from jaxbatt.solvers._system import Generator, Stretch, System
 from jaxbatt.solvers.state_vector import check_levels
 
 _WINDOW = 8
@@ -111,13 +111,16 @@ class CollectiveSystem(System):
         p, generator = self.problem, self.generator(level)
         missing = jnp.zeros(()) if p.interactions_while_charging else p.coupling
         gain = LadderOperator(p.n_spins, jnp.zeros(3).at[2].set(p.field) - generator.fields, missing * p.anisotropy)
-        return Stretch(generator, gain, generator.bounds())
+        return Stretch(generator, gain, self.enclosed(generator, level))
 
     def generator(self, level: Float[Array, ""]) -> LadderOperator:
         p, none = self.problem, jnp.zeros(())
         drive = jnp.zeros(3).at["xyz".index(p.axis)].set(level)
         fields = drive.at[2].add(p.field if p.field_while_charging else none)
         return LadderOperator(p.n_spins, fields, (p.coupling if p.interactions_while_charging else none) * p.anisotropy)
+
+    def enclosed(self, operator: Generator, level: Float[Array, ""]) -> Bounds:
+        return operator.bounds()
 
     def energy(self) -> LadderOperator:
         p = self.problem

@@ -23,7 +23,7 @@ from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import Protocol
 from jaxbatt.solvers._stepping import SteppedEvolution
-from jaxbatt.solvers._system import Stretch, System
+from jaxbatt.solvers._system import Generator, Stretch, System
 
 _VECTORS = 34
 """Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals."""
@@ -140,18 +140,20 @@ class PauliSystem(System):
 
     def stretch(self, level: Float[Array, "*n"]) -> Stretch:
         model, axis = self.problem.model, self.problem.protocol.axis
-        hamiltonian = charging_hamiltonian(model, axis, level)
-        operator = Operator.of(hamiltonian, self.kernels).astype(self.dtype)
+        operator = Operator.of(charging_hamiltonian(model, axis, level), self.kernels).astype(self.dtype)
         gain = Gain.of(model, axis, level, self.dtype, self.kernels)
-        return Stretch(operator, gain, self._enclosed(operator, hamiltonian))
+        return Stretch(operator, gain, self.enclosed(operator, level))
+
+    def enclosed(self, operator: Generator, level: Float[Array, "*n"]) -> Bounds:
+        return self._within(operator.bounds(), charging_hamiltonian(self.problem.model, self.problem.protocol.axis, level))
 
     def energy_bounds(self) -> tuple[Bounds, Scalar]:
         _, initial = super().energy_bounds()
-        return self._enclosed(self.energy(), self.problem.model.energy), initial
+        return self._within(self.energy().bounds(), self.problem.model.energy), initial
 
-    def _enclosed(self, operator: Operator, pauli_sum: PauliSum) -> Bounds:
+    def _within(self, bounds: Bounds, pauli_sum: PauliSum) -> Bounds:
         local = local_bounds(pauli_sum)
-        return operator.bounds().within(Bounds(local.center.astype(self.dtype), local.radius.astype(self.dtype)))
+        return bounds.within(Bounds(local.center.astype(self.dtype), local.radius.astype(self.dtype)))
 
     def generator(self, level: Float[Array, "*n"]) -> Operator:
         drift, axis = self.problem.model.drift, self.problem.protocol.axis
