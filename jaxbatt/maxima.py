@@ -116,8 +116,6 @@ def find_maximum(
 
     zero = jnp.zeros(())
     search = _Search(start, Found(zero, zero, zero), zero, jnp.zeros((), int), jnp.zeros((), bool))
-    if jax.eval_shape(lambda: window(search).carry) != jax.eval_shape(lambda: search.carry):
-        search = window(search)
     search = jax.lax.while_loop(unfinished, window, search)
     return search.best, search.done, search.carry
 

@@ -26,8 +26,6 @@ _SPANNED_PHASE = 39.0
 """radius * time up to which a whole curve may come from one series, all of whose vectors are held."""
 _SPANNED_START = 2**18
 """Basis states from which that is faster than the states at all times (benchmarks/NOTES.md)."""
-_APART = 2**14
-"""Basis states from which a search begins in real arithmetic."""
 
 Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m r h"], Used], tuple[Times, Float[Array, "m 3"]] | None]
 
@@ -121,9 +119,7 @@ class SteppedEvolution(Evolution):
             carry, record = run.end(run.completed(run.begin())) if found is None else found
             return carry, record.work
 
-        start = self.start()
-        # A program of its own for the first window of a real state saves half of the memory, and compiling takes a second more.
-        return start if start.state.rows.shape[1] >= _APART else _complex(start), window
+        return _complex(self.start()), window
 
     def _window(self, run: _Run, stretch: Stretch) -> tuple[Carry, Record] | None:
         if not isinstance(self.propagator, Chebyshev) or self.held <= len(run.times):
