@@ -7,12 +7,14 @@ inside the computation instead (the ``valid`` flag of a result).
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
+
+Tree = TypeVar("Tree")
 
 
 def concrete(value: Any) -> np.ndarray | None:
@@ -20,6 +22,12 @@ def concrete(value: Any) -> np.ndarray | None:
     if isinstance(value, jax.core.Tracer):
         return None
     return np.asarray(value)
+
+
+def known(tree: Tree) -> Tree | None:
+    """The same with NumPy arrays, on which nothing has to be compiled, or None where JAX is tracing any of its numbers."""
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return None if traced else jax.tree.map(np.asarray, tree)
 
 
 def real_array(value: Any) -> jax.Array:

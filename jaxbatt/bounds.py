@@ -29,41 +29,38 @@ def local_bounds(pauli_sum: PauliSum) -> Bounds:
     """The exact ranges of a XX + b YY + c ZZ on each pair, of the field at each site, and |c_k| of all others, added up.
 
     A field has the levels +-(x^2 + y^2 + z^2)^(1/2), a pair those of the Bell states. It is the tighter the more a sum of
-    operators at a time is known exactly: so also with the fields along one axis shared out among the pairs (:func:`_range`).
+    operators at a time is known exactly: so also with the fields along one axis shared out among the pairs (:func:`_ranges`).
     """
     table = _Table.of(pauli_sum)
     padded = jnp.append(pauli_sum.coefficients, 0)
-    fields, pairs, others = padded[table.fields], padded[table.pairs], jnp.abs(padded[table.others]).sum()
+    fields, pairs = padded[table.fields], padded[table.pairs]
     strength = jnp.abs(pairs).sum(axis=0)
     met = jnp.asarray(table.meets, strength.dtype) @ strength
     # Nor do couplings count whose reciprocal would overflow.
     alone = met < jnp.finfo(met.dtype).tiny
-    shares = [jnp.where(alone, 0, 1 / jnp.where(alone, 1, met))[site] * strength for site in table.sites]
-
-    def summed(axis: int, shared: Float[Array, " n"]) -> Bounds:
-        """With a part of the fields along an axis at the pairs, at each in proportion to its strength."""
-        first, second = (share * shared[site] for share, site in zip(shares, table.sites, strict=True))
-        low, high = _range(jnp.roll(pairs, -axis, axis=0), first, second)
-        left = fields.at[axis].add(-shared)
-        more = jnp.sqrt((left**2).sum(axis=0)).sum() + others
-        return Bounds((high.sum() + low.sum()) / 2, (high.sum() - low.sum()) / 2 + more)
-
-    bounds = summed(0, jnp.zeros_like(fields[0]))
-    for axis in table.axes:
-        bounds = bounds.within(summed(axis, jnp.where(alone, 0, fields[axis])))
-    return bounds
+    # For each way to share, what is left at no site and what each pair gets of its two, in proportion to its strength.
+    shared = jnp.where(alone, 0, table.sharing[:, :, None] * fields)
+    taken = shared.sum(axis=1)
+    ends = (taken * jnp.where(alone, 0, 1 / jnp.where(alone, 1, met)))[:, table.sites] * strength
+    low, high = _ranges(padded[table.turned], ends)
+    x, y, z = jnp.moveaxis(fields - shared, 1, 0)
+    rest = jnp.sqrt(x**2 + y**2 + z**2).sum(axis=1) + jnp.abs(padded[table.others]).sum()
+    least, most = (low - rest).max(), (high + rest).min()
+    return Bounds((most + least) / 2, (most - least) / 2)
 
 
-def _range(
-    pair: Float[Array, "3 m"], first: Float[Array, " m"], second: Float[Array, " m"]
-) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
-    """Lowest and highest level of a XX + b YY + c ZZ + h X_1 + h' X_2, or of what the axes in turn make of it.
+def _ranges(pairs: Float[Array, "s 3 m"], ends: Float[Array, "s 2 m"]) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
+    """Sums of the lowest and of the highest levels of a XX + b YY + c ZZ + h X_1 + h' X_2 on the M pairs.
 
     XX is conserved: where it is 1, YY = -ZZ turns X_1 = X_2 around, and where it is -1, YY = ZZ does so with X_1 = -X_2.
     """
-    a, b, c = pair
-    even, odd = jnp.hypot(first + second, b - c), jnp.hypot(first - second, b + c)
-    return jnp.minimum(a - even, -a - odd), jnp.maximum(a + even, odd - a)
+    a, b, c = jnp.moveaxis(pairs, 1, 0)[..., None, :]
+    first, second = jnp.moveaxis(ends, 1, 0)[..., None, :]
+    xx = np.array([[1], [-1]])
+    size = jnp.hypot(first + xx * second, b - xx * c)
+    sign = np.array([-1, 1])[:, None, None]
+    reach = jnp.maximum(size[:, 0] + sign * a[:, 0], size[:, 1] - sign * a[:, 0]).sum(axis=2)
+    return -reach[0], reach[1]
 
 
 class _Table(NamedTuple):
@@ -72,18 +69,20 @@ class _Table(NamedTuple):
     Attributes:
         fields: (3, N) of X, Y, Z at each site.
         pairs: (3, M) of XX, YY, ZZ on each pair.
-        sites: the first and the second sites (M,) of the pairs.
-        meets: (N, M) whether a site belongs to a pair.
         others: those of all other strings.
-        axes: along which there are fields.
+        sites: the first and the second sites of the pairs.
+        meets: whether a site belongs to a pair.
+        sharing: the ways to share fields out: none, and those along X, Y, Z that there are, 1 for the one that is shared.
+        turned: ``pairs`` for each of these ways, from the axis that is shared on.
     """
 
     fields: Int[np.ndarray, "3 n"]
     pairs: Int[np.ndarray, "3 m"]
-    sites: tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]
-    meets: Bool[np.ndarray, "n m"]
     others: Int[np.ndarray, " o"]
-    axes: tuple[int, ...]
+    sites: Int[np.ndarray, "2 m"]
+    meets: Bool[np.ndarray, "n m"]
+    sharing: Int[np.ndarray, "s 3"]
+    turned: Int[np.ndarray, "s 3 m"]
 
     @classmethod
     def of(cls, pauli_sum: PauliSum) -> _Table:
@@ -103,6 +102,8 @@ class _Table(NamedTuple):
                 pairs.setdefault((sites[0], sites[1]), [none] * 3)["XYZ".index(kinds.pop())] = k
         ends = np.array(list(pairs), int).reshape(-1, 2)
         meets = (ends == np.arange(n)[:, None, None]).any(axis=2)
-        axes = tuple(int(axis) for axis in np.flatnonzero((fields < none).any(axis=1)))
+        axes = np.flatnonzero((fields < none).any(axis=1))
+        sharing = np.concatenate([np.zeros((1, 3), int), np.eye(3, dtype=int)[axes]])
         places = np.array(list(pairs.values()), int).reshape(-1, 3).T
-        return cls(fields, places, (ends[:, 0], ends[:, 1]), meets, np.array(others, int), axes)
+        turned = np.stack([np.roll(places, -axis, axis=0) for axis in (0, *axes)])
+        return cls(fields, places, np.array(others, int), ends.T, meets, sharing, turned)

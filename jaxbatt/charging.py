@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from jaxbatt._checks import check_positive, check_times, concrete
+from jaxbatt._checks import check_positive, check_times, concrete, known
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
@@ -51,7 +51,9 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
     check_times(times)
     times = jnp.asarray(times, float)
     _check_duration(protocol, times)
-    solver = solver if solver is not None else default_solver(battery, protocol, times[-1])
+    if solver is None:
+        end = concrete(times)
+        solver = default_solver(battery, protocol, times[-1] if end is None else end[-1])
     with solving(solver):
         return _checked(_charge(solver, solver.prepare(battery, protocol), times), solver)
 
@@ -122,10 +124,12 @@ def default_solver(battery: Battery, protocol: Protocol, horizon: ScalarLike) ->
 
 def _phase(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> float:
     """||H|| t, roughly, where it is known: the number of Hamiltonian applications that stepping would take."""
-    terms = battery.drift.coefficients if isinstance(battery, PauliBattery) else battery.couplings / 2
-    size = concrete(jnp.abs(terms).sum() + battery.n_spins * jnp.abs(protocol.levels).max())
-    time = concrete(horizon)
-    return float(size * time) if size is not None and time is not None and np.isfinite(time) else 0.0
+    terms, factor = (battery.drift.coefficients, 1) if isinstance(battery, PauliBattery) else (battery.couplings, 0.5)
+    numbers = known((terms, protocol, horizon))
+    if numbers is None or not np.isfinite(numbers[2]):
+        return 0.0
+    terms, protocol, time = numbers
+    return float((factor * np.abs(terms).sum() + battery.n_spins * np.abs(protocol.levels).max()) * time)
 
 
 def _maximum(
@@ -229,6 +233,8 @@ def _check_kinds(battery: Any, protocol: Any, solver: Any) -> None:
 
 
 def _check_duration(protocol: Protocol, times: Times) -> None:
+    if isinstance(protocol, ConstantField):
+        return
     last, end = concrete(times), concrete(protocol.edges)
     if last is not None and end is not None and last[-1] > end[-1]:
         raise ValueError(

@@ -17,6 +17,7 @@ _CACHED = 18
 """On a CPU: bits of the blocks that larger vectors are transformed in, so that only the bits above leave the cache."""
 
 
+@jax.jit
 def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """Returns sum_c (-1)**popcount(b & c) v[c] over the last axis (2**N), unnormalized, in O(N 2**N).
 
@@ -35,11 +36,11 @@ def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact
     """The transform of the bits first, ..., stop - 1."""
     for lowest in range(first, stop, _STEP):
         count = min(_STEP, stop - lowest)
-        blocks = v.reshape(*v.shape[:-1], -1, 2**count, 2**lowest)
-        parts = [blocks[..., b, :] for b in range(2**count)]
+        blocks = v.reshape(-1, 2**count, 2**lowest)
+        parts = [blocks[:, b] for b in range(2**count)]
         for bit in (1 << i for i in range(count)):
             parts = [parts[b ^ bit] - parts[b] if b & bit else parts[b] + parts[b ^ bit] for b in range(2**count)]
-        v = jnp.stack(parts, axis=-2).reshape(v.shape)
+        v = jnp.stack(parts, axis=1).reshape(v.shape)
     return v
 
 

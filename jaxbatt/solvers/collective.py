@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxbatt import protocols
-from jaxbatt._checks import concrete
+from jaxbatt._checks import known
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.bounds import Bounds
@@ -202,17 +202,16 @@ class LadderOperator(eqx.Module):
 
 def is_uniform(battery: SpinBattery, protocol: protocols.Protocol) -> bool | None:
     """Whether couplings, field and protocol are the same for all spins; None where JAX is tracing them."""
-    flag = concrete(_uniformity(battery, protocol))
-    return None if flag is None else bool(flag)
+    numbers = known((battery, protocol))
+    return None if numbers is None else bool(_uniformity(*numbers))
 
 
 def _uniformity(battery: SpinBattery, protocol: protocols.Protocol) -> Bool[Array, ""]:
     coupling = _first_coupling(battery)
-    strange = jnp.sum(battery.couplings != coupling)
-    expected = jnp.where(coupling == 0, 0, battery.n_spins)
-    levels = protocol.levels
+    strange = (battery.couplings != coupling).sum()
+    levels, field = protocol.levels, battery.field.reshape(-1)
     per_level = levels.reshape(len(levels), -1)
-    return (strange == expected) & jnp.all(battery.field == battery.field.reshape(-1)[0]) & jnp.all(per_level == per_level[:, :1])
+    return (strange == (coupling != 0) * battery.n_spins) & (field == field[0]).all() & (per_level == per_level[:, :1]).all()
 
 
 def _first_coupling(battery: SpinBattery) -> Scalar:
