@@ -120,15 +120,15 @@ class Operator(eqx.Module):
     def _placed(cls, pauli_sum: PauliSum, kinds: list[str], transformed: tuple[str, ...], kernels: Kernels) -> Operator:
         n = pauli_sum.n_spins
 
-        def diagonal(kind: str) -> Float[Array, " d"]:
+        def diagonal(kind: str, scale: float = 1.0) -> Float[Array, " d"]:
             part = pauli_sum.select([k == kind for k in kinds])
             masks = np.array([string.flip | string.sign for string in part.strings], int)
-            return kernels.diagonal(n, masks, part.coefficients, transformed=kind != "z")
+            return kernels.diagonal(n, masks, scale * part.coefficients, transformed=kind != "z")
 
         flipped = [kind != "z" and kind not in transformed for kind in kinds]
         even = pauli_sum.select([f and s.n_y % 2 == 0 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
         odd = pauli_sum.select([f and s.n_y % 2 == 1 for f, s in zip(flipped, pauli_sum.strings, strict=True)])
-        d_x, d_y = (diagonal(kind) / 2**n if kind in transformed else None for kind in "xy")
+        d_x, d_y = (diagonal(kind, 0.5**n) if kind in transformed else None for kind in "xy")
         return cls(diagonal("z"), d_x, d_y, even.coefficients, odd.coefficients, even.strings, odd.strings, kernels)
 
     @property

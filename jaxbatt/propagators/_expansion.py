@@ -54,7 +54,7 @@ def expand(
         operator: H.
         shifted: H' on real rows.
         rows: the state, (1, d) or (2, d).
-        coefficients: (M, K) with K a multiple of 64: Re c_k for even k, Im c_k for odd k.
+        coefficients: (M, K) with K a multiple of 64: Re c_k for even k, Im c_k for odd k; 0 from 2 ``pairs`` on.
         recurrence: from each vector to the next.
         pairs: number of pairs to add, at most K / 2.
 
@@ -63,15 +63,15 @@ def expand(
     """
     count, size = len(coefficients), rows.shape[1]
     height = _block_height(count)
-    needed = jnp.where(jnp.arange(coefficients.shape[1]) < 2 * pairs, coefficients, 0).astype(rows.dtype)
+    n_rows = 1 if operator.is_real else len(rows)
+    table = _table(coefficients.astype(rows.dtype), n_rows)
 
     def add(rows: Rows, imaginary: Int[Array, ""] | int, states: States) -> tuple[States, tuple[Rows, Rows]]:
-        table = _table(needed, len(rows), imaginary)
-
         def block(carry: tuple[Int[Array, ""], _Loop, States]) -> tuple[Int[Array, ""], _Loop, States]:
             first, loop, states = carry
             loop = _filled(lambda v: (shifted(v),), recurrence, first, jnp.minimum(height, pairs - first), loop, imaginary)
             piece = jax.lax.dynamic_slice_in_dim(table, first, height, 3).reshape(2, count, -1)
+            piece = jnp.where(imaginary == 1, _times_i(piece), piece)
             return first + height, loop, accumulate(states, piece, loop.vectors[0].reshape(2, -1, size), operator.pieces)
 
         start = (jnp.zeros((), int), _begin(rows, height), states)
@@ -79,7 +79,7 @@ def expand(
         return states, (end.before, end.here)
 
     states = jnp.zeros((2, count, size), rows.dtype)
-    if len(rows) == 1 or not operator.is_real:
+    if n_rows == 2 or len(rows) == 1:
         return add(rows, 0, states)
 
     def one(r: Int[Array, ""], carry: tuple[States, tuple[Rows, Rows]]) -> tuple[States, tuple[Rows, Rows]]:
@@ -108,7 +108,7 @@ def spanned(
     Returns:
         the vectors, and what is kept of them; their coefficients; which of them may differ from zero.
     """
-    table, others = _table(coefficients, len(rows), 0), jax.eval_shape(seen, rows)[1:]
+    table, others = _table(coefficients, len(rows)), jax.eval_shape(seen, rows)[1:]
     shape = (2, len(rows), table.shape[3], rows.shape[1])
     empty = jax.tree.map(lambda _: jnp.zeros(shape, rows.dtype), (rows, *others))
 
@@ -128,16 +128,19 @@ def _used(rows: Rows) -> Int[Array, ""]:
     return 1 + any_of_batch(jnp.any(rows[1] != 0)).astype(int)
 
 
-def _table(coefficients: Float[Array, "m k"], n_rows: int, imaginary: Int[Array, ""] | int) -> Float[Array, "2 m r h"]:
+def _table(coefficients: Float[Array, "m k"], n_rows: int) -> Float[Array, "2 m r h"]:
     """What each vector of a pair is multiplied by, for real and imaginary part.
 
     For a state (x, y) the pair adds c x_even - c' y_odd to the real part and c y_even + c' x_odd to the imaginary part; for one
-    row, x or the ``imaginary`` part y, what it has of that.
+    row, what it adds of x.
     """
-    even, odd = coefficients[:, 0::2], coefficients[:, 1::2]
-    if n_rows == 1:
-        return jnp.where(imaginary == 1, jnp.stack([-odd, even]), jnp.stack([even, odd]))[:, :, None]
-    return jnp.stack([jnp.stack([even, -odd], axis=1), jnp.stack([odd, even], axis=1)])
+    pairs = jnp.moveaxis(coefficients.reshape(len(coefficients), -1, 2), 2, 0)
+    return pairs[:, :, None] if n_rows == 1 else jnp.stack([pairs, _times_i(pairs)], axis=2)
+
+
+def _times_i(pairs: Float[Array, "2 m h"]) -> Float[Array, "2 m h"]:
+    """The same of y in place of x."""
+    return jnp.stack([-pairs[1], pairs[0]])
 
 
 def _begin(rows: Rows, height: int) -> _Loop:

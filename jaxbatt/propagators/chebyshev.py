@@ -149,9 +149,9 @@ def _tail_bounds(z: Scalar, n_terms: int) -> Float[Array, " k"]:
     ratio = order / z
     beyond = ratio > 1
     ratio = jnp.where(beyond, ratio, 2.0)
-    log_first = z * jnp.sqrt(ratio**2 - 1) - order * jnp.arccosh(ratio)
-    decay = 1 / (ratio + jnp.sqrt(ratio**2 - 1))
-    return jnp.where(beyond, 2 * jnp.exp(log_first) / (1 - decay), jnp.inf)
+    root = jnp.sqrt(ratio**2 - 1)
+    first = jnp.exp(z * root - order * jnp.log(ratio + root))
+    return jnp.where(beyond, 2 * first / (1 - 1 / (ratio + root)), jnp.inf)
 
 
 def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
@@ -167,19 +167,19 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
     top = largest_of_batch(jnp.max(first))
 
     def down(i: Int[Array, ""], loop: tuple[Array, ...]) -> tuple[Array, ...]:
-        above, here, total, table = loop
+        above, here, table = loop
         k = top - i
-        here = jnp.where(k == first, 1e-30, here)
-        table = jax.lax.dynamic_update_slice_in_dim(table, here[None], k, 0)
-        total = total + jnp.where(k % 2 == 0, jnp.where(k == 0, 1, 2) * here, 0)
-        below = (2 * k / safe) * here - above
-        return here, jnp.where(k <= first, below, 0), total, table
+        below = (2 * (k + 1) / safe) * here - above
+        below = jnp.where(k == first, 1e-30, jnp.where(k < first, below, 0))
+        return here, below, jax.lax.dynamic_update_slice_in_dim(table, below[None], k, 0)
 
     zero = jnp.zeros_like(z)
-    _, _, total, table = jax.lax.fori_loop(0, top + 1, down, (zero, zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype)))
-    order = jnp.arange(n_terms)
-    bessel = jnp.where(order == 0, 1, 2) * (table / total).T
-    series = jnp.stack([1 - size**2 / 4, size, size**2 / 4, size**3 / 24], axis=-1)
-    series = jnp.pad(series, ((0, 0), (0, n_terms - 4)))
-    signs = np.array([1, -1, -1, 1])[np.arange(n_terms) % 4]
-    return jnp.where(small[:, None], series, bessel) * signs * jnp.where((order % 2 == 1) & (z[:, None] < 0), -1, 1)
+    *_, table = jax.lax.fori_loop(0, top + 1, down, (zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype)))
+    order = np.arange(n_terms)
+    twice = np.where(order == 0, 1, 2).astype(z.dtype)
+    total = ((twice * (order % 2 == 0))[:, None] * table).sum(axis=0)
+    y = size[:, None]
+    series = jnp.where(order == 0, 1 - y**2 / 4, jnp.where(order == 1, y, jnp.where(order == 2, y**2 / 4, y**3 / 24)))
+    signs = np.array([1, -1, -1, 1])[order % 4].astype(z.dtype)
+    turned = jnp.where(z[:, None] < 0, np.where(order % 2 == 1, -signs, signs), signs)
+    return turned * jnp.where(small[:, None], jnp.where(order > 3, 0, series), twice * (table / total).T)

@@ -59,7 +59,7 @@ class Taylor:
         fraction = jnp.append(jnp.minimum(offsets, reach), reach) / jnp.where(reach > 0, reach, 1)
         k = jnp.arange(_TERMS)
         signs = jnp.where(k % 2 == 0, 1.0, -1.0) * jnp.where(k // 2 % 2 == 0, 1.0, -1.0)
-        coefficients = signs.astype(rows.dtype) * fraction[:, None] ** k
+        coefficients = jnp.where(k < 2 * pairs, signs.astype(rows.dtype) * fraction[:, None] ** k, 0)
         recurrence = Recurrence(z / order, jnp.zeros(_TERMS, rows.dtype))
 
         def shifted(v: Rows) -> Rows:
