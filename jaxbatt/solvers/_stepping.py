@@ -273,7 +273,8 @@ def _measure_all(gain: Measured, rows: Rows, states: Float[Array, "2 m d"]) -> t
     def one(j: Int[Array, ""]) -> tuple[Scalar, Float[Array, 3]]:
         return gain.measure(jnp.where(j == 0, first, states[:, jnp.maximum(j - 1, 0)]))
 
-    measured = jax.lax.map(one, index, batch_size=together)
+    # States that are measured singly not as a batch of one, which would need kernels of its own.
+    measured = jax.lax.map(one, index, batch_size=together if together > 1 else None)
     return jax.tree.map(lambda x: x[:count], measured)
 
 
