@@ -41,7 +41,7 @@ def expand(
     operator: Action,
     shifted: Apply,
     rows: Rows,
-    coefficients: Float[Array, "m k"],
+    coefficients: Float[Array, "2 m h"],
     recurrence: Recurrence,
     pairs: Int[Array, ""],
 ) -> tuple[States, tuple[Rows, Rows]]:
@@ -54,14 +54,14 @@ def expand(
         operator: H.
         shifted: H' on real rows.
         rows: the state, (1, d) or (2, d).
-        coefficients: (M, K) with K a multiple of 64: Re c_k for even k, Im c_k for odd k; 0 from 2 ``pairs`` on.
+        coefficients: (2, M, K / 2) with K a multiple of 64: Re c_k for even k, Im c_k for odd k; 0 from k = 2 ``pairs`` on.
         recurrence: from each vector to the next.
         pairs: number of pairs to add, at most K / 2.
 
     Returns:
         the M states; the last two vectors v_{2 pairs - 1}, v_{2 pairs}, from which the recurrence can be run back.
     """
-    count, size = len(coefficients), rows.shape[1]
+    count, size = coefficients.shape[1], rows.shape[1]
     height = _block_height(count)
     n_rows = 1 if operator.is_real else len(rows)
     table = _table(coefficients.astype(rows.dtype), n_rows)
@@ -93,7 +93,7 @@ def expand(
 def spanned(
     seen: Seen,
     rows: Rows,
-    coefficients: Float[Array, "m k"],
+    coefficients: Float[Array, "2 m h"],
     recurrence: Recurrence,
     pairs: Int[Array, ""],
     *,
@@ -128,13 +128,12 @@ def _used(rows: Rows) -> Int[Array, ""]:
     return 1 + any_of_batch(jnp.any(rows[1] != 0)).astype(int)
 
 
-def _table(coefficients: Float[Array, "m k"], n_rows: int) -> Float[Array, "2 m r h"]:
+def _table(pairs: Float[Array, "2 m h"], n_rows: int) -> Float[Array, "2 m r h"]:
     """What each vector of a pair is multiplied by, for real and imaginary part.
 
     For a state (x, y) the pair adds c x_even - c' y_odd to the real part and c y_even + c' x_odd to the imaginary part; for one
     row, what it adds of x.
     """
-    pairs = jnp.moveaxis(coefficients.reshape(len(coefficients), -1, 2), 2, 0)
     return pairs[:, :, None] if n_rows == 1 else jnp.stack([pairs, _times_i(pairs)], axis=2)
 
 

@@ -67,9 +67,9 @@ def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: 
         return _Descent(v, at.v, w, at.w, derivative)
 
     def pair(i: Int[Array, ""], at: _Descent) -> _Descent:
-        k = 2 * (terms.pairs - 1 - i)
-        even, odd = sources(k)
-        return step(k, even, step(k + 1, odd, at))
+        i = terms.pairs - 1 - i
+        even, odd = sources(i)
+        return step(2 * i, even, step(2 * i + 1, odd, at))
 
     none = jnp.zeros_like(top[0])
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.paired, none, none)[2])
@@ -104,18 +104,17 @@ def pull_short(
     terms = series(center, radius, offsets, length, rate, 1.01 * SHORT)
     states, _ = terms.states(operator, rows)
     weights = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None]
-    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:-1]), states, 2)
-    last = terms.coefficients[-1].astype(rows.dtype)
+    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:, :-1]), states, 2)
+    last = terms.coefficients[:, -1].astype(rows.dtype)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows, Rows, Any]) -> tuple[Rows, Rows, Rows, Any]:
-        k = 2 * i
         odd, even, carried, total = carry
         # -i psi: Im <lambda|X> is Re <lambda|-i X>.
-        with_even, with_odd = (jnp.stack([x[1], -x[0]]) for x in sources(k))
+        with_even, with_odd = (jnp.stack([x[1], -x[0]]) for x in sources(i))
         of_even, _, pulled = operator.paired(even, with_even)
-        growth = jnp.where(k == 0, 1, 2).astype(rows.dtype)
+        growth = jnp.where(i == 0, 1, 2).astype(rows.dtype)
         odd = growth * (of_even - terms.center * even) / terms.radius - odd
-        carried = carried + last[k] * even + last[k + 1] * jnp.stack([-odd[1], odd[0]])
+        carried = carried + last[0, i] * even + last[1, i] * jnp.stack([-odd[1], odd[0]])
         of_odd, _, more = operator.paired(odd, with_odd)
         even = 2 * (of_odd - terms.center * odd) / terms.radius - even
         return odd, even, carried, jax.tree.map(lambda x, a, b: x + a + b, total, pulled, more)
@@ -131,10 +130,10 @@ def gather_back(apply: Apply, terms: Series, cotangents: States) -> Rows:
     sources = _sources(terms, cotangents, 2)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
-        k = 2 * (terms.pairs - 1 - i)
-        even, odd = sources(k)
+        i = terms.pairs - 1 - i
+        even, odd = sources(i)
         w, above = carry
-        factor = jnp.where(k == 0, 1, 2).astype(w.dtype)
+        factor = jnp.where(i == 0, 1, 2).astype(w.dtype)
         w, above = odd + 2 * terms.scaled(apply, w) - above, w
         return even + factor * terms.scaled(apply, w) - above, w
 
@@ -143,15 +142,15 @@ def gather_back(apply: Apply, terms: Series, cotangents: States) -> Rows:
 
 
 def _sources(terms: Series, cotangents: States, n_rows: int) -> Any:
-    """k (even) to the sources s_k and s_{k+1}, of as many cotangents as there are times; odd terms come with a factor i."""
+    """i to the sources s_k and s_{k+1}, k = 2 i, of as many cotangents as there are times; odd terms come with a factor i."""
     coefficients = terms.coefficients.astype(cotangents.dtype)
 
     def total(weights: Float[Array, " m"]) -> Rows:
         # Term by term: a product with a matrix would keep the cotangents a second time, in the order that it reads them.
         return sum((weights[m] * cotangents[:, m] for m in range(1, len(weights))), weights[0] * cotangents[:, 0])
 
-    def at(k: Int[Array, ""]) -> tuple[Rows, Rows]:
-        even, odd = jax.lax.dynamic_slice_in_dim(coefficients, k, 2, 1).T
+    def at(i: Int[Array, ""]) -> tuple[Rows, Rows]:
+        even, odd = jax.lax.dynamic_index_in_dim(coefficients, i, 2, keepdims=False)
         if n_rows == 1:
             return (even @ cotangents[0])[None], (odd @ cotangents[1])[None]
         odd_rows = total(odd)

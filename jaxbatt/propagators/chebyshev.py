@@ -76,7 +76,7 @@ class Series(NamedTuple):
     Attributes:
         center: middle of an interval that encloses the spectrum.
         radius: half of its length.
-        coefficients: (M, K) Re c_k for even k, Im c_k for odd k.
+        coefficients: (2, M, K / 2) Re c_k for even k, Im c_k for odd k.
         needed: number of pairs of terms that are needed; those beyond have the coefficient 0.
         pairs: number of pairs that are computed, the most that is needed in a batch.
         error: bound of the truncation error, and rounding.
@@ -84,7 +84,7 @@ class Series(NamedTuple):
 
     center: Scalar
     radius: Scalar
-    coefficients: Float[Array, "m k"]
+    coefficients: Float[Array, "2 m h"]
     needed: Int[Array, ""]
     pairs: Int[Array, ""]
     error: Scalar
@@ -95,12 +95,12 @@ class Series(NamedTuple):
 
     def cut(self, needed: Int[Array, ""]) -> Series:
         """The series with so many pairs of terms."""
-        kept = jnp.where(jnp.arange(self.coefficients.shape[1]) < 2 * needed, self.coefficients, 0)
+        kept = jnp.where(jnp.arange(self.coefficients.shape[2]) < needed, self.coefficients, 0)
         return self._replace(coefficients=kept, needed=needed, pairs=largest_of_batch(needed))
 
     def states(self, operator: Action, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
-        recurrence = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
+        recurrence = self.recurrence(jnp.arange(2 * self.coefficients.shape[2]), rows.dtype)
         return expand(operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, recurrence, self.pairs)
 
     def spanned(self, seen: Seen, rows: Rows, *, apart: bool) -> tuple[Kept, Float[Array, "2 m r h"], Used]:
@@ -110,7 +110,7 @@ class Series(NamedTuple):
             driven, *others = seen(v)
             return (driven - self.center * v) / self.radius, *others
 
-        recurrence = self.recurrence(jnp.arange(self.coefficients.shape[1]), rows.dtype)
+        recurrence = self.recurrence(jnp.arange(2 * self.coefficients.shape[2]), rows.dtype)
         return spanned(shifted, rows, self.coefficients, recurrence, self.pairs, apart=apart)
 
     def recurrence(self, k: Int[Array, "*k"], dtype: DTypeLike) -> Recurrence:
@@ -134,7 +134,7 @@ def series(
     tails = _tail_bounds(radius * reach, n_terms)
     last = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16))
     needed = (last + 2) // 2
-    coefficients = jnp.where(jnp.arange(n_terms) < 2 * needed, _coefficients(radius * offsets, n_terms), 0)
+    coefficients = jnp.where(jnp.arange(n_terms // 2) < needed, _coefficients(radius * offsets, n_terms), 0)
     return Series(center, radius, coefficients, needed, largest_of_batch(needed), tails[last] + 2 * eps * needed)
 
 
@@ -154,7 +154,7 @@ def _tail_bounds(z: Scalar, n_terms: int) -> Float[Array, " k"]:
     return jnp.where(beyond, 2 * first / (1 - 1 / (ratio + root)), jnp.inf)
 
 
-def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
+def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "2 m h"]:
     """Re c_k for even k, Im c_k for odd k, for every z: c_k = (2 - delta_k0) (-i)**k J_k(z).
 
     Miller's algorithm: J_{k-1} = (2 k / z) J_k - J_{k+1} downwards from where J_k is far below rounding, each z from an order of
@@ -166,7 +166,7 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
     first = jnp.minimum(safe + 10 * jnp.cbrt(safe) + 16, n_terms - 1).astype(int)
     top = largest_of_batch(jnp.max(first))
 
-    def down(i: Int[Array, ""], loop: tuple[Array, ...]) -> tuple[Array, ...]:
+    def down(i: Int[Array, ""], loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         above, here, table = loop
         k = top - i
         below = (2 * (k + 1) / safe) * here - above
@@ -175,11 +175,12 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "m k"]:
 
     zero = jnp.zeros_like(z)
     *_, table = jax.lax.fori_loop(0, top + 1, down, (zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype)))
-    order = np.arange(n_terms)
+    pairs = jnp.moveaxis(table.reshape(-1, 2, len(z)), 0, 2)
+    order = np.arange(n_terms).reshape(-1, 1, 2).T
     twice = np.where(order == 0, 1, 2).astype(z.dtype)
-    total = ((twice * (order % 2 == 0))[:, None] * table).sum(axis=0)
+    bessel = twice * pairs / (twice[0] * pairs[0]).sum(axis=1)[:, None]
     y = size[:, None]
     series = jnp.where(order == 0, 1 - y**2 / 4, jnp.where(order == 1, y, jnp.where(order == 2, y**2 / 4, y**3 / 24)))
     signs = np.array([1, -1, -1, 1])[order % 4].astype(z.dtype)
     turned = jnp.where(z[:, None] < 0, np.where(order % 2 == 1, -signs, signs), signs)
-    return turned * jnp.where(small[:, None], jnp.where(order > 3, 0, series), twice * (table / total).T)
+    return turned * jnp.where(small[:, None], jnp.where(order > 3, 0, series), bessel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
@@ -57,9 +58,9 @@ class Taylor:
         pairs = (n_terms + 1) // 2
         # Scaled by z, the vectors are the terms at `reach`; other times are fractions of them.
         fraction = jnp.append(jnp.minimum(offsets, reach), reach) / jnp.where(reach > 0, reach, 1)
-        k = jnp.arange(_TERMS)
-        signs = jnp.where(k % 2 == 0, 1.0, -1.0) * jnp.where(k // 2 % 2 == 0, 1.0, -1.0)
-        coefficients = jnp.where(k < 2 * pairs, signs.astype(rows.dtype) * fraction[:, None] ** k, 0)
+        k = np.arange(_TERMS).reshape(-1, 1, 2).T
+        signs = np.array([1, -1, -1, 1])[k % 4].astype(rows.dtype)
+        coefficients = jnp.where(k < 2 * pairs, signs * fraction[:, None] ** k, 0)
         recurrence = Recurrence(z / order, jnp.zeros(_TERMS, rows.dtype))
 
         def shifted(v: Rows) -> Rows:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -46,7 +47,7 @@ def problem_of(battery: Battery, protocol: Protocol) -> Problem:
 
 def check_levels(protocol: Protocol, n_spins: int) -> None:
     """Refuses a field with values for another number of spins."""
-    shape = np.shape(protocol.levels)[1:]
+    shape = jax.eval_shape(lambda: protocol.levels).shape[1:]
     if shape not in ((), (n_spins,)):
         raise ValueError(
             f"the field has values for {shape[0]} spins, but the battery has {n_spins}; give a scalar or {n_spins} values."
