@@ -30,6 +30,11 @@ def known(tree: Tree) -> Tree | None:
     return None if traced else jax.tree.map(np.asarray, tree)
 
 
+def library(*arrays: Any) -> Any:
+    """NumPy where all arrays are NumPy's, else jax.numpy."""
+    return np if all(isinstance(array, (np.ndarray, np.generic)) for array in arrays) else jnp
+
+
 def real_array(value: Any) -> jax.Array:
     """Returns ``value`` as a real JAX array; where it is known, so is the array, even while JAX traces something else.
 

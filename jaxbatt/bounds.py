@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxbatt._checks import library
 from jaxbatt._types import Scalar
 from jaxbatt.paulis import PauliSum, letters_of
 
@@ -31,20 +32,20 @@ def local_bounds(pauli_sum: PauliSum) -> Bounds:
     A field has the levels +-(x^2 + y^2 + z^2)^(1/2), a pair those of the Bell states. It is the tighter the more a sum of
     operators at a time is known exactly: so also with the fields along one axis shared out among the pairs (:func:`_ranges`).
     """
-    table = _Table.of(pauli_sum)
-    padded = jnp.append(pauli_sum.coefficients, 0)
+    xp, table = library(pauli_sum.coefficients), _Table.of(pauli_sum)
+    padded = xp.append(pauli_sum.coefficients, 0)
     fields, pairs = padded[table.fields], padded[table.pairs]
-    strength = jnp.abs(pairs).sum(axis=0)
-    met = jnp.asarray(table.meets, strength.dtype) @ strength
+    strength = xp.abs(pairs).sum(axis=0)
+    met = table.meets.astype(strength.dtype) @ strength
     # Nor do couplings count whose reciprocal would overflow.
-    alone = met < jnp.finfo(met.dtype).tiny
+    alone = met < xp.finfo(met.dtype).tiny
     # For each way to share, what is left at no site and what each pair gets of its two, in proportion to its strength.
-    shared = jnp.where(alone, 0, table.sharing[:, :, None] * fields)
+    shared = xp.where(alone, 0, table.sharing[:, :, None] * fields)
     taken = shared.sum(axis=1)
-    ends = (taken * jnp.where(alone, 0, 1 / jnp.where(alone, 1, met)))[:, table.sites] * strength
+    ends = (taken * xp.where(alone, 0, 1 / xp.where(alone, 1, met)))[:, table.sites] * strength
     low, high = _ranges(padded[table.turned], ends)
-    x, y, z = jnp.moveaxis(fields - shared, 1, 0)
-    rest = jnp.sqrt(x**2 + y**2 + z**2).sum(axis=1) + jnp.abs(padded[table.others]).sum()
+    x, y, z = xp.moveaxis(fields - shared, 1, 0)
+    rest = xp.sqrt(x**2 + y**2 + z**2).sum(axis=1) + xp.abs(padded[table.others]).sum()
     least, most = (low - rest).max(), (high + rest).min()
     return Bounds((most + least) / 2, (most - least) / 2)
 
@@ -54,12 +55,13 @@ def _ranges(pairs: Float[Array, "s 3 m"], ends: Float[Array, "s 2 m"]) -> tuple[
 
     XX is conserved: where it is 1, YY = -ZZ turns X_1 = X_2 around, and where it is -1, YY = ZZ does so with X_1 = -X_2.
     """
-    a, b, c = jnp.moveaxis(pairs, 1, 0)[..., None, :]
-    first, second = jnp.moveaxis(ends, 1, 0)[..., None, :]
+    xp = library(pairs, ends)
+    a, b, c = xp.moveaxis(pairs, 1, 0)[..., None, :]
+    first, second = xp.moveaxis(ends, 1, 0)[..., None, :]
     xx = np.array([[1], [-1]])
-    size = jnp.hypot(first + xx * second, b - xx * c)
+    size = xp.hypot(first + xx * second, b - xx * c)
     sign = np.array([-1, 1])[:, None, None]
-    reach = jnp.maximum(size[:, 0] + sign * a[:, 0], size[:, 1] - sign * a[:, 0]).sum(axis=2)
+    reach = xp.maximum(size[:, 0] + sign * a[:, 0], size[:, 1] - sign * a[:, 0]).sum(axis=2)
     return -reach[0], reach[1]
 
 

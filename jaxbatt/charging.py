@@ -51,11 +51,11 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
     check_times(times)
     times = jnp.asarray(times, float)
     _check_duration(protocol, times)
-    if solver is None:
-        end = concrete(times)
-        solver = default_solver(battery, protocol, times[-1] if end is None else end[-1])
+    known_times = concrete(times)
+    horizon = times[-1] if known_times is None else known_times[-1]
+    solver = solver if solver is not None else default_solver(battery, protocol, horizon)
     with solving(solver):
-        return _checked(_charge(solver, solver.prepare(battery, protocol), times), solver)
+        return _checked(_charge(solver, solver.prepare(battery, protocol, horizon), times), solver)
 
 
 def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = None, first_peak: bool = False) -> Peak:

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from jaxbatt._checks import concrete
+from jaxbatt._checks import concrete, known, library, real_array
 from jaxbatt._types import Axis, Rows
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.bounds import Bounds
@@ -47,31 +47,32 @@ def model_of(battery: Battery) -> Model:
     """The Pauli sums of a battery, without the strings that are known to vanish (coefficients that JAX traces are not)."""
     factors = concrete(battery.anisotropy) if isinstance(battery, SpinBattery) else None
     letters = "XYZ" if factors is None else "".join(np.array(list("XYZ"))[factors != 0])
-    pairs = np.array(np.triu_indices(battery.n_spins, 1))
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(battery)):
-        return Model(*_parts(battery, letters, pairs))
-    with jax.ensure_compile_time_eval():
-        return Model(*(part.pruned() for part in _parts(battery, letters, pairs)))
+    numbers = known(eqx.tree_at(lambda b: b.state, battery, None, is_leaf=lambda leaf: leaf is None))
+    if numbers is None:
+        return Model(*_traced_parts(battery, letters))
+    return jax.tree.map(real_array, Model(*(part.pruned() for part in _parts(numbers, letters))))
 
 
-@eqx.filter_jit
-def _parts(battery: Battery, letters: str, pairs: Int[Array, "2 m"]) -> tuple[PauliSum, PauliSum, PauliSum]:
-    """H_0, the drift, and their difference. The pairs are an argument: what is done with known indices would be compiled apart."""
+def _parts(battery: Battery, letters: str) -> tuple[PauliSum, PauliSum, PauliSum]:
+    """H_0, the drift, and their difference."""
     if isinstance(battery, PauliBattery):
         return battery.energy, battery.drift, battery.energy - battery.drift
-    fields, interactions = one_body(battery.n_spins, "z", battery.field), _interactions(battery, letters, pairs)
-    nothing = PauliSum(battery.n_spins, (), jnp.zeros(0))
+    fields, interactions = one_body(battery.n_spins, "z", battery.field), _interactions(battery, letters)
+    nothing = fields.select([])
     kept, removed = (fields, nothing) if battery.field_while_charging else (nothing, fields)
     if battery.interactions_while_charging:
         return fields + interactions, interactions + kept, removed
     return fields + interactions, kept, interactions + removed
 
 
-def _interactions(battery: SpinBattery, letters: str, pairs: Int[Array, "2 m"]) -> PauliSum:
-    n, strength = battery.n_spins, -battery.couplings[pairs[0], pairs[1]]
+_traced_parts = eqx.filter_jit(_parts)
+
+
+def _interactions(battery: SpinBattery, letters: str) -> PauliSum:
+    n, strength = battery.n_spins, -battery.couplings[np.triu_indices(battery.n_spins, 1)]
     strings = tuple(site_string(n, letter, i, j) for letter in letters for i, j in itertools.combinations(range(n), 2))
     factors = [battery.anisotropy["XYZ".index(letter)] for letter in letters]
-    return PauliSum(n, strings, jnp.concatenate([factor * strength for factor in factors] or [strength[:0]]))
+    return PauliSum(n, strings, library(strength).concatenate([factor * strength for factor in factors] or [strength[:0]]))
 
 
 class Operator(eqx.Module):

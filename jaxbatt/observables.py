@@ -60,17 +60,18 @@ class Gain(eqx.Module):
                 gain = gain + jnp.sum(density * diagonal)
         return gain, _mean_spin(densities, self.kernels)
 
-    def gains(
-        self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used
-    ) -> Float[Array, " m"] | None:
-        """<H_0 - H> in M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
+    @property
+    def forms(self) -> Gain | None:
+        """Itself where H_0 - H is real."""
+        return self if self.diagonals[1] is None and (self.many is None or self.many.is_real) else None
+
+    def gains(self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used) -> Float[Array, " m"]:
+        """<H_0 - H>, which is real, in M states with real parts c_0 v_0 and imaginary parts c_1 v_1.
 
         Each is a small quadratic form of <v_j|(H_0 - H) v_k>, and no state is needed. Vectors of other than the first ``used[0]``
         rows, and of each row beyond the first ``used[1]``, are zero.
         """
-        along_x, along_y, along_z = self.diagonals
-        if along_y is not None or (self.many is not None and not self.many.is_real):
-            return None
+        along_x, _, along_z = self.diagonals
         size, each = vectors.shape[-1], vectors.shape[2]
         height = math.gcd(each, _TOGETHER)
         vectors, coefficients = vectors.reshape(2, -1, size), coefficients.reshape(*coefficients.shape[:2], -1)
@@ -98,8 +99,8 @@ class Gain(eqx.Module):
         vectors: tuple[Float[Array, "2 1 l d"], Float[Array, "2 1 l d"] | None, Float[Array, "2 1 l d"] | None],
         coefficients: Float[Array, "2 m 1 l"],
         used: Used,
-    ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
-        """:meth:`measure` of M states with real parts c_0 v_0 and imaginary parts c_1 v_1; None where H_0 - H is not real.
+    ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
+        """:meth:`measure` of M states with real parts c_0 v_0 and imaginary parts c_1 v_1, where H_0 - H is real.
 
         By the quadratic forms of each observable in its own basis: with more times than vectors no state is needed.
 
@@ -108,9 +109,7 @@ class Gain(eqx.Module):
             coefficients: c.
             used: as for :meth:`gains`.
         """
-        along_x, along_y, along_z = self.diagonals
-        if along_y is not None or (self.many is not None and not self.many.is_real):
-            return None
+        along_x, _, along_z = self.diagonals
         v, by_x, by_y = (None if x is None else x[:, 0] for x in vectors)
         assert v is not None
         coefficients, pairs = coefficients[:, :, 0], used[1]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from jaxbatt._checks import check_finite, check_spin_count, concrete
+from jaxbatt._checks import check_finite, check_spin_count, concrete, library
 from jaxbatt._types import DenseOperator, ScalarLike, State, Terms
 
 _LETTERS = {
@@ -93,6 +93,8 @@ class PauliSum(eqx.Module):
             return cls(n_spins, distinct, coefficients)
         position = {string: k for k, string in enumerate(distinct)}
         target = np.array([position[string] for string in strings])
+        if isinstance(coefficients, np.ndarray):
+            return cls(n_spins, distinct, np.bincount(target, coefficients).astype(coefficients.dtype))
         return cls(n_spins, distinct, jnp.zeros(len(distinct), coefficients.dtype).at[target].add(coefficients))
 
     @property
@@ -106,7 +108,7 @@ class PauliSum(eqx.Module):
         if values is None or np.all(values != 0):
             return self
         keep = np.flatnonzero(values)
-        return PauliSum(self.n_spins, tuple(self.strings[k] for k in keep), jnp.asarray(values[keep]))
+        return PauliSum(self.n_spins, tuple(self.strings[k] for k in keep), library(self.coefficients).asarray(values[keep]))
 
     def select(self, keep: Sequence[bool]) -> PauliSum:
         """The part of the sum whose strings are marked in ``keep``."""
@@ -118,7 +120,7 @@ class PauliSum(eqx.Module):
             return NotImplemented
         if other.n_spins != self.n_spins:
             raise ValueError(f"both sums must act on the same spins, but they have {self.n_spins} and {other.n_spins}.")
-        merged = jnp.concatenate([self.coefficients, other.coefficients])
+        merged = library(self.coefficients, other.coefficients).concatenate([self.coefficients, other.coefficients])
         return PauliSum.collect(self.n_spins, self.strings + other.strings, merged)
 
     def __mul__(self, factor: ScalarLike) -> PauliSum:
@@ -171,7 +173,7 @@ def site_string(n_spins: int, letter: str, *sites: int) -> PauliString:
 def one_body(n_spins: int, letter: str, values: Float[Array, "*n"]) -> PauliSum:
     """sum_i h_i P_i for one letter P; ``values`` is a scalar or (N,)."""
     strings = tuple(site_string(n_spins, letter.upper(), site) for site in range(n_spins))
-    return PauliSum(n_spins, strings, jnp.broadcast_to(values, (n_spins,)))
+    return PauliSum(n_spins, strings, library(values).broadcast_to(values, (n_spins,)))
 
 
 @jax.jit

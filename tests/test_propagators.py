@@ -278,8 +278,11 @@ def test_long_times_through_the_solver(propagator):
         assert curve.info.applications > 1000
 
 
-def sampler(solver, system, window=None):
-    """times -> (carry, record) of a solver's evolution, compiled afresh; optionally with a smaller window of states."""
+def sampler(solver, system, window=None, horizon=np.inf):
+    """times -> (carry, record) of a solver's evolution, compiled afresh; optionally with a smaller window of states.
+
+    It may be told the last of the times.
+    """
 
     @jax.jit
     def run(problem, times):
@@ -287,7 +290,7 @@ def sampler(solver, system, window=None):
         evolution = evolution if window is None else dataclasses.replace(evolution, held=window)
         return evolution.sample(evolution.start(), times)
 
-    return functools.partial(run, solver.prepare(system.battery, system.protocol))
+    return functools.partial(run, solver.prepare(system.battery, system.protocol, horizon))
 
 
 @pytest.mark.parametrize(("propagator", "window"), [(jb.Chebyshev(), 1), (jb.Krylov(dim=5), 4)], ids=str)
@@ -327,15 +330,16 @@ REAL_CURVES = [one for one in systems.spin_chains() + systems.pauli_batteries() 
 @pytest.mark.parametrize("large", [16, 1], ids=["flips", "transforms"])
 @pytest.mark.parametrize("one", REAL_CURVES, ids=lambda one: one.name)
 def test_curve_from_one_series(monkeypatch, one, large):
-    """From 18 spins on a curve of many times is one real series, without states; here it is forced on a few spins.
+    """A curve of many times is one real series, without states, where it is known to be short, or else from 18 spins on.
 
-    Transforms of the vectors are those that the Hamiltonian made, where it made any, as it does in large chains.
+    Here the latter is forced on a few spins. Transforms of the vectors are those that the Hamiltonian made, where it made any,
+    as it does in large chains.
     """
     monkeypatch.setattr(hamiltonian, "_LARGE", large)
     monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
-    run = sampler(jb.StateVector(), one)
-    for last in (0.3, 60.0):  # one series, and more than one holds
-        times = np.append(np.linspace(0, last, 99), last)
+    runs = {known: sampler(jb.StateVector(), one, horizon=known) for known in (np.inf, 0.3, 60.0)}
+    for last, known in ((0.3, np.inf), (60.0, np.inf), (0.3, 0.3), (60.0, 60.0)):  # one series, and more than one holds
+        run, times = runs[known], np.append(np.linspace(0, last, 99), last)
         carry, record = run(times)
         assert carry.valid
         rounding = one.rounding(times)
@@ -356,15 +360,44 @@ def test_curve_from_one_series_by_columns(monkeypatch):
     assert np.max(np.abs(curve.magnetization - magnetization)) <= 2e-10 + rounding
 
 
-def test_which_curves_come_from_one_series(monkeypatch):
-    """Short ones with many times: what is measured there is doubled here to tell."""
-    monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
+@pytest.mark.parametrize("told", [False, True])
+def test_which_curves_come_from_one_series(monkeypatch, told):
+    """Short ones with many times: what is measured there is doubled here to tell.
+
+    Of a few spins only where it is known that they are short.
+    """
     one = next(one for one in REAL_CURVES if one.name == "random XYZ")
     along = Gain.along
     monkeypatch.setattr(Gain, "along", lambda *args: jax.tree.map(lambda x: 2 * x, along(*args)))
-    run = sampler(jb.StateVector(), one)
-    for times, factor in ((np.linspace(0, 0.3, 100), 2), (np.linspace(0, 60.0, 100), 1), (np.linspace(0, 0.3, 20), 1)):
-        np.testing.assert_allclose(run(times)[1].work, factor * one.work(times), rtol=1e-9, atol=1e-8)
+    for start in (2**18, 2):
+        monkeypatch.setattr(_stepping, "_SPANNED_START", start)
+        for times, is_short in (
+            (np.linspace(0, 0.3, 100), True),
+            (np.linspace(0, 60.0, 100), False),
+            (np.linspace(0, 0.3, 20), False),
+        ):
+            run = sampler(jb.StateVector(), one, horizon=times[-1] if told else np.inf)
+            factor = 2 if is_short and (told or start == 2) else 1
+            np.testing.assert_allclose(run(times)[1].work, factor * one.work(times), rtol=1e-9, atol=1e-8)
+
+
+def test_what_is_known_to_be_short():
+    """Neither a horizon that is not known, nor numbers that JAX traces, nor a field of several pieces."""
+    one = next(one for one in REAL_CURVES if one.name == "random XYZ")
+    chain = jb.power_law(3, 1.0, 1.0)
+
+    def short(battery, protocol, horizon):
+        return jb.StateVector().prepare(battery, protocol, horizon).short
+
+    assert short(one.battery, one.protocol, 0.3) is True
+    assert short(one.battery, one.protocol, 300.0) is False
+    assert short(one.battery, one.protocol, np.inf) is None
+    assert short(one.battery, jb.PiecewiseField(jnp.ones(2), 0.3), 0.3) is None
+    assert short(jb.SpinBattery(1e300, 1e300 * chain, 0.5), jb.ConstantField(1e300), 1e300) is False
+    told = []
+    jax.make_jaxpr(lambda omega: told.append(short(jb.SpinBattery(1.0, chain), jb.ConstantField(omega), 0.3)))(1.0)
+    jax.make_jaxpr(lambda time: told.append(short(jb.SpinBattery(1.0, chain), jb.ConstantField(1.0), time)))(0.3)
+    assert told == [None, None]
 
 
 @each()

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt import protocols
-from jaxbatt._types import Magnetization, Scalar, Times
+from jaxbatt._types import Magnetization, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery
 
 _PHASE = 0.1
@@ -121,8 +121,11 @@ class Evolution(eqx.Module):
 class Solver(Protocol):
     """A frozen value of plain numbers that turns a battery and a protocol into an :class:`Evolution`."""
 
-    def prepare(self, battery: Battery, protocol: protocols.Protocol) -> Any:
-        """Checks that the solver applies (ValueError with the reason if not) and gathers what ``evolve`` needs, a pytree."""
+    def prepare(self, battery: Battery, protocol: protocols.Protocol, horizon: ScalarLike = np.inf) -> Any:
+        """Checks that the solver applies (ValueError with the reason if not) and gathers what ``evolve`` needs, a pytree.
+
+        Nothing is asked for after the ``horizon``, which may decide how something is computed, never what.
+        """
         ...
 
     def evolve(self, problem: Any) -> Evolution:

@@ -20,14 +20,14 @@ from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record
 from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers._initial import initial_rate
 from jaxbatt.solvers._outputs import Cotangents
-from jaxbatt.solvers._system import Measured, Stretch, System, two_rows
+from jaxbatt.solvers._system import Stretch, System, measure_all, two_rows
 
-_SPANNED_PHASE = 39.0
+SPANNED_PHASE = 39.0
 """radius * time up to which a whole curve may come from one series, all of whose vectors are held."""
 _SPANNED_START = 2**18
 """Basis states from which that is faster than the states at all times (benchmarks/NOTES.md)."""
 
-Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m r h"], Used], tuple[Times, Float[Array, "m 3"]] | None]
+Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m r h"], Used], tuple[Times, Float[Array, "m 3"]]]
 
 
 class StateCarry(NamedTuple):
@@ -51,6 +51,8 @@ class SteppedEvolution(Evolution):
     """Most states that are held at once."""
     trusted: Bool[Array, ""] | bool = True
     """False where the system does not describe the battery."""
+    short: bool | None = eqx.field(static=True, default=None)
+    """Whether a constant field drives the state for no longer than one series spans, where that is known."""
 
     def start(self) -> Carry:
         rows = self.system.initial_rows()
@@ -64,27 +66,26 @@ class SteppedEvolution(Evolution):
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
         first = self._run(carry, times, self._fixed())
         run = dataclasses.replace(first, before=_complex(carry))
-        return run.end(run.completed(self._whole(first, run.begin())))
+        spanned = None if self.short is False else self._whole(first)
+        if spanned is None:
+            return run.end(run.completed(run.begin()))
+        if self.short:
+            return run.end(spanned())
+        # Where it is not known both ways are compiled.
+        is_long = self._stretch(carry.state.piece).bounds.radius * (times[-1] - carry.time) > SPANNED_PHASE
+        return run.end(run.completed(where_in_batch(~is_long, lambda: run.padded(spanned()), run.begin())))
 
-    def _whole(self, run: _Run, begin: _Loop) -> _Loop:
-        """The whole curve at once where the state is large and real, and the curve short; else where it begins."""
-        count, stretch, rows = len(run.times), run.fixed, run.before.state.rows
-        terms = term_count(_SPANNED_PHASE)
-        large = len(rows) == 1 and rows.shape[1] >= _SPANNED_START and 2 * count >= terms
-        fits = isinstance(self.propagator, Chebyshev) and large and 2 * self.held >= 3 * terms
-        if stretch is None or not fits or stretch.operator.pieces > 1:
-            return begin
-
-        def spanned() -> _Loop:
-            found = self._spanned(run, stretch, run.times, _SPANNED_PHASE, stretch.operator.turned, stretch.gain.along)
-            if found is None:
-                return begin
-            carry, record = found
-            record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, 0, 0), begin.record, record)
-            return _Loop(jnp.full((), count), carry, record)
-
-        is_long = stretch.bounds.radius * (run.times[-1] - run.before.time) > _SPANNED_PHASE
-        return where_in_batch(~is_long, spanned, begin)
+    def _whole(self, run: _Run) -> Callable[[], _Loop] | None:
+        """The whole curve from one series, where it is real, and there are many times; None where it cannot be."""
+        count, stretch, rows, terms = len(run.times), run.fixed, run.before.state.rows, term_count(SPANNED_PHASE)
+        possible = isinstance(self.propagator, Chebyshev) and len(rows) == 1 and 2 * count >= terms
+        worth = self.short or rows.shape[1] >= _SPANNED_START
+        if stretch is None or not (possible and worth) or 2 * self.held < 3 * terms or stretch.operator.pieces > 1:
+            return None
+        forms, seen = stretch.gain.forms, stretch.operator.turned
+        if forms is None:
+            return None
+        return lambda: _Loop(jnp.full((), count), *self._spanned(run, stretch, run.times, SPANNED_PHASE, seen, forms.along))
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
@@ -122,31 +123,28 @@ class SteppedEvolution(Evolution):
         return _complex(self.start()), window
 
     def _window(self, run: _Run, stretch: Stretch) -> tuple[Carry, Record] | None:
-        if not isinstance(self.propagator, Chebyshev) or self.held <= len(run.times):
+        forms = stretch.gain.forms
+        if forms is None or not isinstance(self.propagator, Chebyshev) or self.held <= len(run.times):
             return None
 
         def seen(rows: Rows) -> tuple[Rows]:
             return (stretch.operator.apply(rows),)
 
-        def measure(vectors: Kept, coefficients: Array, used: Used) -> tuple[Array, Array] | None:
-            gains = stretch.gain.gains(vectors[0], coefficients, used)
-            return None if gains is None else (gains, jnp.zeros((coefficients.shape[1], 3)))
+        def measure(vectors: Kept, coefficients: Array, used: Used) -> tuple[Array, Array]:
+            return forms.gains(vectors[0], coefficients, used), jnp.zeros((coefficients.shape[1], 3))
 
         # A hundredth more than the phase of a window, for rounding.
         return self._spanned(run, stretch, run.times, 1.01 * WINDOW_PHASE, seen, measure)
 
     def _spanned(
         self, run: _Run, stretch: Stretch, times: Times, most: float, seen: Seen, measure: Measure
-    ) -> tuple[Carry, Record] | None:
+    ) -> tuple[Carry, Record]:
         """By one series, with radius * time up to ``most``, from what its vectors have to do with one another."""
         carry, (center, radius) = run.before, stretch.bounds
         offsets = (jnp.append(carry.time, times) - carry.time).astype(radius.dtype)
         terms = series(center, radius, offsets, offsets[-1], run.rate, most)
         vectors, coefficients, used = terms.spanned(seen, carry.state.rows, apart=stretch.operator.is_real)
-        measured = measure(vectors, coefficients, used)
-        if measured is None:
-            return None
-        gains, magnetization = measured
+        gains, magnetization = measure(vectors, coefficients, used)
         work = carry.state.work + gains[1:] - gains[0]
         last, flat = coefficients[:, -1].reshape(2, -1), vectors[0].reshape(2, -1, carry.state.rows.shape[1])
         state = jnp.einsum("sj,sjd->sd", last, flat)[:, None]
@@ -191,7 +189,7 @@ class SteppedEvolution(Evolution):
         offsets = (wanted - carry.time).astype(rows.dtype)
         center, radius = stretch.bounds
         segment = self.propagator.advance(stretch.operator, center, radius, rows, jnp.minimum(offsets, limit), limit, rate)
-        gains, magnetization = _measure_all(stretch.gain, rows, segment.states)
+        gains, magnetization = measure_all(stretch.gain, rows, segment.states)
         work = work + gains[1:] - gains[0]
         finished = segment.reach >= limit
         time = jnp.where(finished, end, carry.time + segment.reach)
@@ -240,6 +238,12 @@ class _Run:
         empty = Record(jnp.full(count, jnp.nan, dtype), jnp.full((count, 3), jnp.nan, dtype))
         return _Loop(jnp.zeros((), int), self.before, empty)
 
+    def padded(self, loop: _Loop) -> _Loop:
+        """With the record as long as in :meth:`begin`."""
+        empty = self.begin().record
+        record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, 0, 0), empty, loop.record)
+        return loop._replace(record=record)
+
     def step(self, loop: _Loop) -> tuple[_Loop, Segment]:
         padded = jnp.concatenate([self.times, jnp.broadcast_to(self.times[-1], (self.window,))])
         wanted = jax.lax.dynamic_slice_in_dim(padded, loop.done, self.window)
@@ -260,22 +264,6 @@ class _Run:
         met = carry.state.deviation - self.before.state.deviation <= jnp.asarray(tol, carry.state.deviation.dtype)
         met = met & (loop.done >= count) & (self.times[-1] <= self.evolution.edges[-1])
         return carry._replace(valid=carry.valid & met), Record(loop.record.work[:count], loop.record.magnetization[:count])
-
-
-def _measure_all(gain: Measured, rows: Rows, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " n"], Float[Array, "n 3"]]:
-    """<H_0 - H> and the mean magnetization of the state ``rows``, and of the M states."""
-    count, size, first = states.shape[1] + 1, states.shape[2], two_rows(rows)
-    batches = -(-count * size // 2**16)
-    together = -(-count // min(batches, count))
-    # Rounded up to whole batches, by measuring the last state again: a remainder would be compiled a second time.
-    index = jnp.minimum(jnp.arange(-(-count // together) * together), count - 1)
-
-    def one(j: Int[Array, ""]) -> tuple[Scalar, Float[Array, 3]]:
-        return gain.measure(jnp.where(j == 0, first, states[:, jnp.maximum(j - 1, 0)]))
-
-    # States that are measured singly not as a batch of one, which would need kernels of its own.
-    measured = jax.lax.map(one, index, batch_size=together if together > 1 else None)
-    return jax.tree.map(lambda x: x[:count], measured)
 
 
 @eqx.filter_custom_vjp

@@ -6,8 +6,9 @@ import abc
 from typing import NamedTuple, Protocol
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.bounds import Bounds
@@ -27,17 +28,11 @@ class Generator(Differentiable, Protocol):
         ...
 
 
-class Measured(Protocol):
-    """H_0 - H as far as stepping needs it."""
+class Forms(Protocol):
+    """H_0 - H in M states that are known as sums of vectors only."""
 
-    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
-        """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
-        ...
-
-    def gains(
-        self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used
-    ) -> Float[Array, " m"] | None:
-        """<H_0 - H> in M states given as sums of vectors, for real and imaginary part; None where that is not known.
+    def gains(self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used) -> Float[Array, " m"]:
+        """<H_0 - H>; ``coefficients`` are those of the real and of the imaginary part.
 
         Vectors of other than the first ``used[0]`` rows, and of each row beyond the first ``used[1]``, are zero.
         """
@@ -45,8 +40,21 @@ class Measured(Protocol):
 
     def along(
         self, vectors: Kept, coefficients: Float[Array, "2 m 1 h"], used: Used
-    ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]] | None:
-        """:meth:`measure` of such states, given with what :meth:`Generator.turned` tells of the vectors."""
+    ) -> tuple[Float[Array, " m"], Float[Array, "m 3"]]:
+        """:meth:`Measured.measure`, given also what :meth:`Generator.turned` tells of the vectors."""
+        ...
+
+
+class Measured(Protocol):
+    """H_0 - H as far as stepping needs it."""
+
+    @property
+    def forms(self) -> Forms | None:
+        """By quadratic forms of vectors, where H_0 - H is real; None where it is not."""
+        ...
+
+    def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
+        """<H_0 - H>, which differs from <H_0> by a constant of the motion, and the mean magnetization."""
         ...
 
     def bounds(self) -> Bounds:
@@ -100,3 +108,19 @@ class System(eqx.Module):
 def two_rows(rows: Rows) -> Rows:
     """The state as (Re psi, Im psi)."""
     return rows if rows.shape[0] == 2 else jnp.concatenate([rows, jnp.zeros_like(rows)])
+
+
+def measure_all(gain: Measured, rows: Rows, states: Float[Array, "2 m d"]) -> tuple[Float[Array, " n"], Float[Array, "n 3"]]:
+    """<H_0 - H> and the mean magnetization of the state ``rows``, and of the M states."""
+    count, size, first = states.shape[1] + 1, states.shape[2], two_rows(rows)
+    batches = -(-count * size // 2**16)
+    together = -(-count // min(batches, count))
+    # Rounded up to whole batches, by measuring the last state again: a remainder would be compiled a second time.
+    index = jnp.minimum(jnp.arange(-(-count // together) * together), count - 1)
+
+    def one(j: Int[Array, ""]) -> tuple[Scalar, Float[Array, 3]]:
+        return gain.measure(jnp.where(j == 0, first, states[:, jnp.maximum(j - 1, 0)]))
+
+    # States that are measured singly not as a batch of one, which would need kernels of its own.
+    measured = jax.lax.map(one, index, batch_size=together if together > 1 else None)
+    return jax.tree.map(lambda x: x[:count], measured)

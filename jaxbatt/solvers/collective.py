@@ -13,11 +13,11 @@ from jaxtyping import Array, Bool, Float
 
 from jaxbatt import protocols
 from jaxbatt._checks import known
-from jaxbatt._types import Axis, Rows, Scalar
+from jaxbatt._types import Axis, Rows, Scalar, ScalarLike
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
-from jaxbatt.propagators import Kept, Krylov, Propagator, Used
+from jaxbatt.propagators import Krylov, Propagator
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Generator, Stretch, System
 from jaxbatt.solvers.state_vector import check_levels
@@ -60,7 +60,7 @@ class Collective:
 
     propagator: Propagator = Krylov()
 
-    def prepare(self, battery: Battery, protocol: protocols.Protocol) -> CollectiveProblem:
+    def prepare(self, battery: Battery, protocol: protocols.Protocol, horizon: ScalarLike = np.inf) -> CollectiveProblem:
         if not isinstance(battery, SpinBattery):
             raise ValueError(f"Collective needs a SpinBattery, but it got a {type(battery).__name__}; use StateVector().")
         if battery.start == "array":
@@ -175,11 +175,9 @@ class LadderOperator(eqx.Module):
         z = jnp.sum(rows**2 * self._s_z())
         return jnp.sum(rows * self.apply(rows)), jnp.stack([x, y, z]) / self.n_spins
 
-    def gains(self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used) -> None:
+    @property
+    def forms(self) -> None:
         """None: the field may have a part along y, which is imaginary."""
-
-    def along(self, vectors: Kept, coefficients: Float[Array, "2 m 1 h"], used: Used) -> None:
-        return None
 
     def _s_z(self) -> Float[Array, " d"]:
         return self.n_spins - 2.0 * jnp.arange(self.n_spins + 1)

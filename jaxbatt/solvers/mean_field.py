@@ -9,10 +9,11 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._checks import check_positive, check_spin_count
-from jaxbatt._types import Amplitudes, Couplings, PerSpin, Scalar, Times
+from jaxbatt._types import Amplitudes, Couplings, PerSpin, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.protocols import Protocol
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
@@ -69,7 +70,7 @@ class MeanField:
         check_positive("tol", self.tol, "the default is 1e-10")
         check_spin_count(self.max_steps)
 
-    def prepare(self, battery: Battery, protocol: Protocol) -> Problem:
+    def prepare(self, battery: Battery, protocol: Protocol, horizon: ScalarLike = np.inf) -> Problem:
         if not isinstance(battery, SpinBattery):
             raise ValueError(
                 f"MeanField needs a SpinBattery, not a {type(battery).__name__}: its Bloch equations hold fields and couplings "

@@ -14,7 +14,7 @@ from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from jaxbatt import protocols
 from jaxbatt._checks import check_positive, concrete, require_memory
-from jaxbatt._types import Rows, Scalar, Times
+from jaxbatt._types import Rows, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery
 from jaxbatt.observables import Gain
 from jaxbatt.paulis import PauliString, PauliSum
@@ -67,7 +67,7 @@ class Spectral:
     def __post_init__(self) -> None:
         check_positive("tol", self.tol, "1e-3 accepts phase errors of a thousandth")
 
-    def prepare(self, battery: Battery, protocol: protocols.Protocol) -> SpectralProblem:
+    def prepare(self, battery: Battery, protocol: protocols.Protocol, horizon: ScalarLike = np.inf) -> SpectralProblem:
         n = battery.n_spins
         if 2**n > 4 * _MAX_DIMENSION:
             raise ValueError(

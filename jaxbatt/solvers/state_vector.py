@@ -13,8 +13,8 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import checked_mesh, require_memory, total_memory
-from jaxbatt._types import Axis, Rows, Scalar, State
+from jaxbatt._checks import checked_mesh, known, require_memory, total_memory
+from jaxbatt._types import Axis, Rows, Scalar, ScalarLike, State
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import Bounds, local_bounds
 from jaxbatt.hamiltonian import Model, Operator, model_of
@@ -22,8 +22,8 @@ from jaxbatt.kernels import ONE_DEVICE, Kernels, Sharded
 from jaxbatt.observables import Gain, magnetization
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.propagators import Chebyshev, Propagator
-from jaxbatt.protocols import Protocol
-from jaxbatt.solvers._stepping import SteppedEvolution
+from jaxbatt.protocols import ConstantField, Protocol
+from jaxbatt.solvers._stepping import SPANNED_PHASE, SteppedEvolution
 from jaxbatt.solvers._system import Generator, Stretch, System
 
 _VECTORS = 34
@@ -37,6 +37,8 @@ class Problem(eqx.Module):
     protocol: Protocol
     state: State | None
     start: str = eqx.field(static=True)
+    short: bool | None = eqx.field(static=True, default=None)
+    """Whether one series spans all times that will be asked for, where that is known."""
 
 
 def problem_of(battery: Battery, protocol: Protocol) -> Problem:
@@ -91,7 +93,7 @@ class StateVector:
             raise ValueError(f"`dtype` must be complex64 or complex128, but it is {self.dtype!r}.")
         object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
 
-    def prepare(self, battery: Battery, protocol: Protocol) -> Problem:
+    def prepare(self, battery: Battery, protocol: Protocol, horizon: ScalarLike = np.inf) -> Problem:
         n = battery.n_spins
         if self.mesh is not None and self.mesh.size**2 > 2**n:
             raise ValueError(
@@ -100,14 +102,20 @@ class StateVector:
             )
         remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
         require_memory(self._sharing() * _VECTORS * self._row_bytes(n), f"StateVector with {n} spins", remedy)
-        return problem_of(battery, protocol)
+        problem = problem_of(battery, protocol)
+        return dataclasses.replace(problem, short=_is_short(problem, horizon))
 
     def evolve(self, problem: Problem) -> SteppedEvolution:
         system = PauliSystem(problem, str(self._real_dtype()), ONE_DEVICE if self.mesh is None else Sharded(self.mesh))
         bytes_each = self._sharing() * 2 * self._row_bytes(problem.model.n_spins)
         held = max(1, total_memory() // 8 // bytes_each - 1)
         return SteppedEvolution(
-            edges=problem.protocol.edges, levels=problem.protocol.levels, system=system, propagator=self.propagator, held=held
+            edges=problem.protocol.edges,
+            levels=problem.protocol.levels,
+            system=system,
+            propagator=self.propagator,
+            held=held,
+            short=problem.short,
         )
 
     def _real_dtype(self) -> np.dtype:
@@ -122,6 +130,18 @@ class StateVector:
         if self.mesh is None or self.mesh.devices.flat[0].platform != "cpu":
             return 1
         return len(self.mesh.local_devices)
+
+
+def _is_short(problem: Problem, horizon: ScalarLike) -> bool | None:
+    """Whether a constant field is known to drive the state for no longer than one series spans."""
+    protocol = problem.protocol
+    numbers = known((problem.model.drift, protocol.levels, horizon)) if isinstance(protocol, ConstantField) else None
+    if numbers is None or np.isinf(numbers[2]):
+        return None
+    drift, levels, time = numbers
+    with np.errstate(all="ignore"):
+        radius = local_bounds(drift + one_body(drift.n_spins, protocol.axis, levels[0])).radius
+        return bool(radius * time <= SPANNED_PHASE)
 
 
 class PauliSystem(System):
