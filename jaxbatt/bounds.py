@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._checks import library
 from jaxbatt._types import Scalar
-from jaxbatt.paulis import PauliSum, letters_of
+from jaxbatt.paulis import PauliString, PauliSum, letters_of
 
 
 class Bounds(NamedTuple):
@@ -32,7 +33,7 @@ def local_bounds(pauli_sum: PauliSum) -> Bounds:
     A field has the levels +-(x^2 + y^2 + z^2)^(1/2), a pair those of the Bell states. It is the tighter the more a sum of
     operators at a time is known exactly: so also with the fields along one axis shared out among the pairs (:func:`_ranges`).
     """
-    xp, table = library(pauli_sum.coefficients), _Table.of(pauli_sum)
+    xp, table = library(pauli_sum.coefficients), _Table.of(pauli_sum.n_spins, pauli_sum.strings)
     padded = xp.append(pauli_sum.coefficients, 0)
     fields, pairs = padded[table.fields], padded[table.pairs]
     strength = xp.abs(pairs).sum(axis=0)
@@ -87,12 +88,13 @@ class _Table(NamedTuple):
     turned: Int[np.ndarray, "s 3 m"]
 
     @classmethod
-    def of(cls, pauli_sum: PauliSum) -> _Table:
-        n, none = pauli_sum.n_spins, len(pauli_sum.strings)
+    @functools.lru_cache(maxsize=64)
+    def of(cls, n: int, strings: tuple[PauliString, ...]) -> _Table:
+        none = len(strings)
         fields = np.full((3, n), none)
         pairs: dict[tuple[int, int], list[int]] = {}
         others: list[int] = []
-        for k, string in enumerate(pauli_sum.strings):
+        for k, string in enumerate(strings):
             letters = letters_of(string, n)
             sites = [i for i, letter in enumerate(letters) if letter != "I"]
             kinds = {letters[i] for i in sites}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import equinox as eqx
@@ -16,7 +17,7 @@ from jaxbatt._types import Axis, Rows
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.kernels import ONE_DEVICE, Kernels
-from jaxbatt.paulis import PauliString, PauliSum, one_body, site_string
+from jaxbatt.paulis import PauliString, PauliStrings, PauliSum, one_body, site_string
 
 _LARGE = 16
 """Spins from which gathers miss the nearest cache."""
@@ -70,9 +71,15 @@ _traced_parts = eqx.filter_jit(_parts)
 
 def _interactions(battery: SpinBattery, letters: str) -> PauliSum:
     n, strength = battery.n_spins, -battery.couplings[np.triu_indices(battery.n_spins, 1)]
-    strings = tuple(site_string(n, letter, i, j) for letter in letters for i, j in itertools.combinations(range(n), 2))
     factors = [battery.anisotropy["XYZ".index(letter)] for letter in letters]
-    return PauliSum(n, strings, library(strength).concatenate([factor * strength for factor in factors] or [strength[:0]]))
+    parts = [factor * strength for factor in factors] or [strength[:0]]
+    return PauliSum(n, _on_pairs(n, letters), library(strength).concatenate(parts))
+
+
+@functools.cache
+def _on_pairs(n: int, letters: str) -> PauliStrings:
+    pairs = list(itertools.combinations(range(n), 2))
+    return PauliStrings(site_string(n, letter, i, j) for letter in letters for i, j in pairs)
 
 
 class Operator(eqx.Module):

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from jaxbatt._checks import check_finite, check_spin_count, concrete, library
 from jaxbatt._types import DenseOperator, ScalarLike, State, Terms
@@ -51,6 +51,12 @@ class PauliString(tuple[int, int]):
         return (self[0] | self[1]).bit_count()
 
 
+class PauliStrings(tuple[PauliString, ...]):
+    """A tuple that JAX takes for one value: of a plain one each string is looked at whenever a sum is made."""
+
+    __slots__ = ()
+
+
 class PauliSum(eqx.Module):
     """A Hermitian operator sum_k c_k P_k: Pauli strings (static) with real coefficients (differentiable).
 
@@ -63,7 +69,7 @@ class PauliSum(eqx.Module):
     """
 
     n_spins: int = eqx.field(static=True)
-    strings: tuple[PauliString, ...] = eqx.field(static=True)
+    strings: tuple[PauliString, ...] = eqx.field(static=True, converter=PauliStrings)
     coefficients: Float[Array, " m"]
 
     @classmethod
@@ -88,11 +94,9 @@ class PauliSum(eqx.Module):
     @classmethod
     def collect(cls, n_spins: int, strings: Sequence[PauliString], coefficients: Float[Array, " m"]) -> PauliSum:
         """Builds the sum from strings that may repeat; equal strings are added up."""
-        distinct = tuple(dict.fromkeys(strings))
+        distinct, target = _merged(tuple(strings))
         if len(distinct) == len(strings):
             return cls(n_spins, distinct, coefficients)
-        position = {string: k for k, string in enumerate(distinct)}
-        target = np.array([position[string] for string in strings])
         if isinstance(coefficients, np.ndarray):
             return cls(n_spins, distinct, np.bincount(target, coefficients).astype(coefficients.dtype))
         return cls(n_spins, distinct, jnp.zeros(len(distinct), coefficients.dtype).at[target].add(coefficients))
@@ -113,7 +117,7 @@ class PauliSum(eqx.Module):
     def select(self, keep: Sequence[bool]) -> PauliSum:
         """The part of the sum whose strings are marked in ``keep``."""
         index = np.flatnonzero(np.asarray(keep, bool))
-        return PauliSum(self.n_spins, tuple(self.strings[k] for k in index), self.coefficients[index])
+        return PauliSum(self.n_spins, PauliStrings(self.strings[k] for k in index), self.coefficients[index])
 
     def __add__(self, other: PauliSum) -> PauliSum:
         if not isinstance(other, PauliSum):
@@ -158,6 +162,13 @@ class PauliSum(eqx.Module):
         return total
 
 
+@functools.lru_cache(maxsize=256)
+def _merged(strings: tuple[PauliString, ...]) -> tuple[PauliStrings, Int[np.ndarray, " m"]]:
+    """The distinct strings, and which of them each is."""
+    position = {string: k for k, string in enumerate(dict.fromkeys(strings))}
+    return PauliStrings(position), np.array([position[string] for string in strings], int)
+
+
 def letters_of(string: PauliString, n_spins: int) -> str:
     """The letters of a string, site 0 first, for example "IXZ"."""
     bits = range(n_spins - 1, -1, -1)
@@ -172,8 +183,12 @@ def site_string(n_spins: int, letter: str, *sites: int) -> PauliString:
 
 def one_body(n_spins: int, letter: str, values: Float[Array, "*n"]) -> PauliSum:
     """sum_i h_i P_i for one letter P; ``values`` is a scalar or (N,)."""
-    strings = tuple(site_string(n_spins, letter.upper(), site) for site in range(n_spins))
-    return PauliSum(n_spins, strings, library(values).broadcast_to(values, (n_spins,)))
+    return PauliSum(n_spins, _on_sites(n_spins, letter.upper()), library(values).broadcast_to(values, (n_spins,)))
+
+
+@functools.cache
+def _on_sites(n_spins: int, letter: str) -> PauliStrings:
+    return PauliStrings(site_string(n_spins, letter, site) for site in range(n_spins))
 
 
 @jax.jit

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -49,7 +48,8 @@ def problem_of(battery: Battery, protocol: Protocol) -> Problem:
 
 def check_levels(protocol: Protocol, n_spins: int) -> None:
     """Refuses a field with values for another number of spins."""
-    shape = jax.eval_shape(lambda: protocol.levels).shape[1:]
+    numbers = known(protocol)
+    shape = np.shape((protocol if numbers is None else numbers).levels)[1:]
     if shape not in ((), (n_spins,)):
         raise ValueError(
             f"the field has values for {shape[0]} spins, but the battery has {n_spins}; give a scalar or {n_spins} values."
