@@ -43,7 +43,8 @@ def real_array(value: Any) -> jax.Array:
     if concrete(value) is None:
         return jnp.asarray(value, float)
     with jax.ensure_compile_time_eval():
-        return jnp.asarray(value, float)
+        # What is no array of JAX yet is converted by NumPy: nothing is compiled for it.
+        return jnp.asarray(value if isinstance(value, jax.Array) else np.asarray(value, jnp.result_type(float)), float)
 
 
 def check_finite(name: str, value: Any) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import check_finite, check_positive
+from jaxbatt._checks import check_finite, check_positive, real_array
 from jaxbatt._types import Amplitudes, Axis, PerSpin, Scalar, ScalarLike
 
 
@@ -55,7 +55,7 @@ class ConstantField(Protocol):
         check_finite("omega", omega)
         if np.ndim(omega) > 1:
             raise ValueError(f"`omega` must be a scalar or (N,), but its shape is {np.shape(omega)}.")
-        self.omega = jnp.asarray(omega, float)
+        self.omega = real_array(omega)
         self.axis = axis
 
     @property
@@ -89,8 +89,7 @@ class PiecewiseField(Protocol):
         if np.ndim(amplitudes) not in (1, 2) or np.shape(amplitudes)[0] < 1:
             raise ValueError(f"`amplitudes` must have shape (K,) or (K, N) with K >= 1, but its shape is {np.shape(amplitudes)}.")
         check_positive("duration", duration, "give the total charging time")
-        self.amplitudes = jnp.asarray(amplitudes, float)
-        self.duration = jnp.asarray(duration, float)
+        self.amplitudes, self.duration = real_array(amplitudes), real_array(duration)
         self.axis = axis
 
     @property
@@ -145,8 +144,7 @@ class FourierField(Protocol):
             raise ValueError(
                 f"`samples` must be an integer above {2 * order}, twice the highest frequency, but it is {samples!r}."
             )
-        self.cosines, self.sines = jnp.asarray(cosines, float), jnp.asarray(sines, float)
-        self.duration = jnp.asarray(duration, float)
+        self.cosines, self.sines, self.duration = real_array(cosines), real_array(sines), real_array(duration)
         self.samples = int(samples)
         self.axis = axis
 

@@ -134,14 +134,13 @@ class StateVector:
 
 def _is_short(problem: Problem, horizon: ScalarLike) -> bool | None:
     """Whether a constant field is known to drive the state for no longer than one series spans."""
-    protocol = problem.protocol
-    numbers = known((problem.model.drift, protocol.levels, horizon)) if isinstance(protocol, ConstantField) else None
+    numbers = known((problem.model, problem.protocol, horizon)) if isinstance(problem.protocol, ConstantField) else None
     if numbers is None or np.isinf(numbers[2]):
         return None
-    drift, levels, time = numbers
+    model, protocol, time = numbers
     with np.errstate(all="ignore"):
-        radius = local_bounds(drift + one_body(drift.n_spins, protocol.axis, levels[0])).radius
-        return bool(radius * time <= SPANNED_PHASE)
+        bounds = local_bounds(charging_hamiltonian(model, protocol.axis, protocol.levels[0]))
+        return bool(bounds.radius * time <= SPANNED_PHASE)
 
 
 class PauliSystem(System):
