@@ -158,18 +158,19 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "2 m h"]:
     """Re c_k for even k, Im c_k for odd k, for every z: c_k = (2 - delta_k0) (-i)**k J_k(z).
 
     Miller's algorithm: J_{k-1} = (2 k / z) J_k - J_{k+1} downwards from where J_k is far below rounding, each z from an order of
-    its own; then J_0 + 2 (J_2 + J_4 + ...) = 1 gives the scale. It is stable in this direction (DLMF 3.6, 10.74).
+    its own; then J_0 + 2 (J_2 + J_4 + ...) = 1 gives the scale. It is stable in this direction (DLMF 3.6, 10.74). Of the smallest
+    z few orders are not zero, and from higher ones it would overflow.
     """
-    size = jnp.abs(z)
-    small = size < jnp.finfo(z.dtype).eps ** 0.25
-    safe = jnp.where(small, 1, size)
-    first = jnp.minimum(safe + 10 * jnp.cbrt(safe) + 16, n_terms - 1).astype(int)
+    info = jnp.finfo(z.dtype)
+    size = jnp.maximum(jnp.abs(z), info.tiny**0.3)
+    above = jnp.where(size < info.eps**0.25, 3, size + 10 * jnp.cbrt(size) + 16)
+    first = jnp.minimum(above, n_terms - 1).astype(int)
     top = largest_of_batch(jnp.max(first))
 
     def down(i: Int[Array, ""], loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         above, here, table = loop
         k = top - i
-        below = (2 * (k + 1) / safe) * here - above
+        below = (2 * (k + 1) / size) * here - above
         below = jnp.where(k == first, 1e-30, jnp.where(k < first, below, 0))
         return here, below, jax.lax.dynamic_update_slice_in_dim(table, below[None], k, 0)
 
@@ -177,10 +178,8 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "2 m h"]:
     *_, table = jax.lax.fori_loop(0, top + 1, down, (zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype)))
     pairs = jnp.moveaxis(table.reshape(-1, 2, len(z)), 0, 2)
     order = np.arange(n_terms).reshape(-1, 1, 2).T
-    twice = np.where(order == 0, 1, 2).astype(z.dtype)
-    bessel = twice * pairs / (twice[0] * pairs[0]).sum(axis=1)[:, None]
-    y = size[:, None]
-    series = jnp.where(order == 0, 1 - y**2 / 4, jnp.where(order == 1, y, jnp.where(order == 2, y**2 / 4, y**3 / 24)))
-    signs = np.array([1, -1, -1, 1])[order % 4].astype(z.dtype)
-    turned = jnp.where(z[:, None] < 0, np.where(order % 2 == 1, -signs, signs), signs)
-    return turned * jnp.where(small[:, None], jnp.where(order > 3, 0, series), bessel)
+    weights = (np.where(order == 0, 1, 2) * np.array([1, -1, -1, 1])[order % 4]).astype(z.dtype)
+    total = (jnp.abs(weights[0]) * pairs[0]).sum(axis=1)
+    # Odd orders have the sign of z, and of the smallest z the first is in proportion to it.
+    factor = jnp.where(np.array([[0], [1]]) == 1, z / size, 1) / total
+    return weights * pairs * factor[:, :, None]
