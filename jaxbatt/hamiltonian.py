@@ -197,12 +197,11 @@ class Operator(eqx.Module):
 
     def bounds(self) -> Bounds:
         """The exact ranges of the diagonals and the sizes of the flipped strings, added up."""
-        center = radius = jnp.zeros((), self.d_z.dtype)
-        size = self.d_z.shape[0]
-        for diagonal, scale in ((self.d_z, 1), (self.d_x, size), (self.d_y, size)):
-            if diagonal is not None:
-                low, high = scale * diagonal.min(), scale * diagonal.max()
-                center, radius = center + (low + high) / 2, radius + (high - low) / 2
+        size, signs = self.d_z.shape[0], np.array([[1], [-1]])
+        diagonals = [(self.d_z, 1), (self.d_x, size), (self.d_y, size)]
+        # Highest, and minus lowest, in one pass: center and radius would each search for both.
+        ends = jnp.stack([scale * (signs * diagonal).max(axis=1) for diagonal, scale in diagonals if diagonal is not None])
+        center, radius = (ends[:, 0] - ends[:, 1]).sum() / 2, ends.sum() / 2
         for coefficients, strings in ((self.even, self.even_strings), (self.odd, self.odd_strings)):
             radius = radius + jnp.abs(jnp.broadcast_to(coefficients, (len(strings),))).sum()
         return Bounds(center, radius)
