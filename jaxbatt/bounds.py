@@ -40,7 +40,7 @@ def local_bounds(pauli_sum: PauliSum) -> Bounds:
     met = table.meets.astype(strength.dtype) @ strength
     # Nor do couplings count whose reciprocal would overflow.
     alone = met < xp.finfo(met.dtype).tiny
-    # For each way to share, what is left at no site and what each pair gets of its two, in proportion to its strength.
+    # For each way to share: what the sites give away, and what each pair gets of its two sites, in proportion to its strength.
     shared = xp.where(alone, 0, table.sharing[:, :, None] * fields)
     taken = shared.sum(axis=1)
     ends = (taken * xp.where(alone, 0, 1 / xp.where(alone, 1, met)))[:, table.sites] * strength

@@ -51,6 +51,9 @@ class Sharded:
     def diagonal(
         self, n_bits: int, masks: Int[np.ndarray, " m"], values: Float[Array, " m"], *, transformed: bool
     ) -> Float[Array, " d"]:
+        if not len(masks):
+            # XLA compiles no function of empty arrays for many devices.
+            return jnp.zeros_like(self.counts(n_bits), values.dtype)
         # The transform takes the order of the basis to its own, and back: coefficients are placed where it wants them.
         turn = self._transform if transformed else self._transform_back
         tops, places = self._halves(masks if transformed else self._swapped(masks, n_bits), n_bits)

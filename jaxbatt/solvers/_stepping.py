@@ -72,7 +72,8 @@ class SteppedEvolution(Evolution):
         if self.short:
             return run.end(spanned())
         # Where it is not known both ways are compiled.
-        is_long = self._stretch(carry.state.piece).bounds.radius * (times[-1] - carry.time) > SPANNED_PHASE
+        assert run.fixed is not None
+        is_long = run.fixed.bounds.radius * (times[-1] - carry.time) > SPANNED_PHASE
         return run.end(run.completed(where_in_batch(~is_long, lambda: run.padded(spanned()), run.begin())))
 
     def _whole(self, run: _Run) -> Callable[[], _Loop] | None:
