@@ -25,7 +25,7 @@ from jaxbatt.solvers._system import Stretch, System, measure_all, two_rows
 SPANNED_PHASE = 39.0
 """radius * time up to which a whole curve may come from one series, all of whose vectors are held."""
 _SPANNED_START = 2**18
-"""Basis states from which that is faster than the states at all times (benchmarks/NOTES.md)."""
+"""Basis states from which a curve that is not known to be short is worth both programs, its own and the one by states."""
 
 Measure: TypeAlias = Callable[[Kept, Float[Array, "2 m r h"], Used], tuple[Times, Float[Array, "m 3"]]]
 
