@@ -9,6 +9,7 @@ import pytest
 from conftest import tol
 
 import jaxbatt as jb
+from jaxbatt._checks import known
 from jaxbatt.bounds import local_bounds
 from jaxbatt.hamiltonian import Operator
 from jaxbatt.paulis import PauliSum, one_body
@@ -31,12 +32,24 @@ def enclosed_sums():
 
 @pytest.mark.parametrize("pauli_sum", list(enclosed_sums()), ids=lambda one: f"{len(one.strings)} strings")
 def test_bounds_enclose_the_spectrum(pauli_sum):
-    """Those of the parts and those of the pairs, and so what both enclose."""
+    """Those of the parts and those of the pairs, and so what both enclose; of known numbers by NumPy alike."""
     levels = np.linalg.eigvalsh(pauli_sum.to_dense())
     rounding = tol(float, np.abs(levels).max() + 1)
     for center, radius in (local_bounds(pauli_sum), Operator.of(pauli_sum).bounds()):
         assert center - radius <= levels[0] + rounding
         assert center + radius >= levels[-1] - rounding
+    by_numpy = local_bounds(known(pauli_sum))
+    assert all(isinstance(x, np.generic) for x in by_numpy)
+    np.testing.assert_allclose(by_numpy, local_bounds(pauli_sum), rtol=0, atol=rounding)
+
+
+def test_sums_of_known_numbers():
+    """Strings that meet are added up by NumPy as by JAX."""
+    one, other = list(enclosed_sums())[-1], one_body(5, "x", jnp.arange(1.0, 6.0))
+    for found, expected in ((known(one) + known(other), one + other), (known(one) - known(one), one - one)):
+        assert found.strings == expected.strings
+        assert isinstance(found.coefficients, np.ndarray)
+        np.testing.assert_allclose(found.coefficients, expected.coefficients, rtol=1e-15)
 
 
 @pytest.mark.parametrize("axis", "xyz")
