@@ -10,7 +10,7 @@ from scipy.linalg import expm
 from test_gradients import CONSTANT, PAULIS, QUICK, WEIGHTS, Case, compiled, found_by, numbers, on_edges, stacked
 
 import jaxbatt as jb
-from jaxbatt.solvers import spectral
+from jaxbatt.solvers import _sectors, spectral
 from jaxbatt.solvers._spectral_frame import _NEAR, Frame
 
 MOMENTS = np.array([0.0, 1e-6, 0.02, 0.3, 0.3, 2.0, 30.0])
@@ -105,10 +105,10 @@ def test_symmetric_sectors_in_groups(monkeypatch):
     drawn = numbers(31, [1.7, -0.9, 0.4], field=1.1, pairs=[0.8, 0.5, 0.8], factors=[0.3, 0.3, 1])
     case = Case(drawn, **on_edges(3))
     known = ("field", "pairs", "factors")
-    sizes = [len(s.representatives) for s in spectral._sectors(3, True, True)]
+    sizes = [len(s.representatives) for s in _sectors.sectors_of(3, True, True)]
     shapes = []
-    original = spectral._dense
-    monkeypatch.setattr(spectral, "_dense", lambda h, sector: shapes.append(len(sector.representatives)) or original(h, sector))
+    original = spectral.dense
+    monkeypatch.setattr(spectral, "dense", lambda h, sector: shapes.append(len(sector.representatives)) or original(h, sector))
     monkeypatch.setattr(spectral, "_TOGETHER", 7 * 8)
     case.check(found_by(compiled(case, jb.Spectral(), known), case, known=known), tolerance=0.0)
     assert set(shapes) == set(sizes)

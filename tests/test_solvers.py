@@ -13,7 +13,7 @@ from conftest import tol
 
 import jaxbatt as jb
 from jaxbatt.hamiltonian import model_of
-from jaxbatt.solvers import collective, spectral, state_vector
+from jaxbatt.solvers import _sectors, collective, spectral, state_vector
 
 CHAINS = {system.name: system for system in systems.spin_chains()}
 PAULIS = {system.name: system for system in systems.pauli_batteries()}
@@ -178,14 +178,14 @@ def test_sectors_block_diagonalize(parity, mirror):
     h = dense.charging_hamiltonian(1.0, couplings, (0.3, -0.8, 1.2), omega)
     battery = jb.SpinBattery(1.0, couplings, (0.3, -0.8, 1.2), initial_state="down")
     hamiltonian = state_vector.charging_hamiltonian(model_of(battery), "x", jnp.asarray(omega))
-    sectors = spectral._sectors(n, parity, mirror)
+    sectors = _sectors.sectors_of(n, parity, mirror)
     columns = []
     for sector in sectors:
         v = np.zeros((2**n, len(sector.representatives)))
         v[np.arange(2**n), sector.index] = sector.amplitude
         columns.append(v)
         np.testing.assert_allclose(v.T @ v, np.eye(v.shape[1]), atol=tol(float, 1))
-        np.testing.assert_allclose(spectral._dense(hamiltonian, sector), v.T @ h @ v, atol=tol(float, np.linalg.norm(h, 2)))
+        np.testing.assert_allclose(_sectors.dense(hamiltonian, sector), v.T @ h @ v, atol=tol(float, np.linalg.norm(h, 2)))
     whole = np.hstack(columns)
     assert whole.shape[1] == (10 if mirror else 16)
     np.testing.assert_allclose(h @ whole, whole @ (whole.T @ h @ whole), atol=tol(float, 4 * np.linalg.norm(h, 2)))

@@ -246,6 +246,25 @@ def test_bits_do_not_depend_on_the_size_of_chunks(size):
     assert_same_bits(jb.sweep(wave, WAVES, batch_size=size), jb.sweep(wave, WAVES))
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_bits_do_not_depend_on_the_batches_in_a_call(monkeypatch, turns):
+    """63 points, 16 at a time: in one call by default, else in four or two."""
+    whole, calls, call = jb.sweep(wave, WAVES, batch_size=63), [], programs.Built.run
+    monkeypatch.setattr(programs, "_TURNS", turns)
+    monkeypatch.setattr(programs.Built, "run", lambda self, *points: calls.append(self.turns) or call(self, *points))
+    assert_same_bits(jb.sweep(wave, WAVES, batch_size=63), whole)
+    assert calls == [turns]
+
+
+def test_results_of_a_call_fit_the_memory():
+    def fn(x):
+        return x * jnp.arange(2.0**17)
+
+    built = programs.Programs(fn, Grid.of(fn, {"x": np.arange(4.0)}).traced()).of({}).compile()
+    assert built.turns * built.lanes * 2**17 * 8 <= programs._RESULTS
+    assert built.bytes < 3 * programs._RESULTS
+
+
 def test_bits_of_maxima_do_not_depend_on_the_size_of_chunks(maxima):
     """Six points of a program at once, and one at a time."""
     assert_same_bits(jb.sweep(strongest, BATTERIES, batch_size=1), maxima)

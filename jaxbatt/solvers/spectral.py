@@ -10,15 +10,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Inexact, Int
+from jaxtyping import Array, Complex, Float, Int
 
 from jaxbatt import protocols
 from jaxbatt._checks import check_positive, concrete, require_memory
 from jaxbatt._types import Rows, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery
 from jaxbatt.observables import Gain
-from jaxbatt.paulis import PauliString, PauliSum
+from jaxbatt.paulis import PauliString
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
+from jaxbatt.solvers._sectors import Sector, dense, sectors_of
 from jaxbatt.solvers._spectral_frame import Frame, states_at
 from jaxbatt.solvers.state_vector import PauliSystem, Problem, charging_hamiltonian, initial_rows, problem_of
 
@@ -26,15 +27,6 @@ _MAX_DIMENSION = 4096
 """Largest sector: a minute of diagonalization on two CPU cores."""
 _TOGETHER = 2**20
 """Amplitudes of the states that are held and measured at once."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Sector:
-    """Basis states that belong to one symmetry sector: column k of the isometry has amplitude q_b on each b with index_b = k."""
-
-    representatives: Int[np.ndarray, " s"]
-    index: Int[np.ndarray, " d"]
-    amplitude: Float[np.ndarray, " d"]
 
 
 class SpectralProblem(eqx.Module):
@@ -75,7 +67,7 @@ class Spectral:
             )
         problem = problem_of(battery, protocol)
         found = SpectralProblem(problem, _has_parity(problem), _has_reflection(problem))
-        largest = max(len(sector.representatives) for sector in _sectors(n, found.parity, found.reflection))
+        largest = max(len(sector.representatives) for sector in sectors_of(n, found.parity, found.reflection))
         if largest > _MAX_DIMENSION:
             raise ValueError(
                 f"Spectral diagonalizes sectors of at most {_MAX_DIMENSION} states, but these {n} spins have one of {largest}; "
@@ -112,11 +104,11 @@ class SpectralEvolution(Evolution):
     def of(cls, found: SpectralProblem, tol: float) -> SpectralEvolution:
         problem = found.problem
         model, protocol = problem.model, problem.protocol
-        sectors = _sectors(model.n_spins, found.parity, found.reflection)
+        sectors = sectors_of(model.n_spins, found.parity, found.reflection)
 
         def diagonalize(level: Float[Array, "*n"]) -> tuple[Frame, ...]:
             hamiltonian = charging_hamiltonian(model, protocol.axis, level)
-            return tuple(Frame.of(_dense(hamiltonian, sector)) for sector in sectors)
+            return tuple(Frame.of(dense(hamiltonian, sector)) for sector in sectors)
 
         frames = jax.lax.map(diagonalize, protocol.levels)
         rows = initial_rows(problem.start, problem.state, model.n_spins, jnp.zeros(()).dtype)
@@ -199,7 +191,7 @@ class SpectralEvolution(Evolution):
 
     def _rows(self, states: tuple[Complex[Array, " s"], ...]) -> Rows:
         """The state in the whole space."""
-        sectors = _sectors(self.system.problem.model.n_spins, self.parity, self.reflection)
+        sectors = sectors_of(self.system.problem.model.n_spins, self.parity, self.reflection)
         rows = jnp.zeros((2, 2**self.system.problem.model.n_spins))
         for sector, state in zip(sectors, states, strict=True):
             rows = rows + sector.amplitude * _as_rows(state)[:, sector.index]
@@ -223,56 +215,6 @@ def _as_rows(state: Complex[Array, " s"]) -> Rows:
 
 def _restrict(sector: Sector, psi: Complex[Array, " d"]) -> Complex[Array, " s"]:
     return jnp.zeros(len(sector.representatives), psi.dtype).at[sector.index].add(sector.amplitude * psi)
-
-
-def _dense(hamiltonian: PauliSum, sector: Sector) -> Inexact[Array, "s s"]:
-    """The block of a sector: <k'|H|k> = <k'|H|b_k> / <b_k|k> with b_k the representative of k."""
-    representatives = jnp.asarray(sector.representatives, jnp.int32)
-    index, amplitude = jnp.asarray(sector.index), jnp.asarray(sector.amplitude)
-    columns = jnp.arange(len(representatives))
-    flips = jnp.array([s.flip for s in hamiltonian.strings], jnp.int32)
-    signs = jnp.array([s.sign for s in hamiltonian.strings], jnp.int32)
-    dtype = float if hamiltonian.is_real else complex
-    phases = jnp.array([(1j**s.n_y).real if hamiltonian.is_real else 1j**s.n_y for s in hamiltonian.strings], dtype)
-
-    def add(block: Array, string: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        flip, sign, weight = string
-        target = representatives ^ flip
-        parity = 1 - 2 * (jax.lax.population_count(representatives & sign) & 1)
-        values = weight * parity * amplitude[target] / amplitude[representatives]
-        return block.at[index[target], columns].add(values), None
-
-    zero = jnp.zeros((len(representatives),) * 2, dtype)
-    block = jax.lax.scan(add, zero, (flips, signs, phases * hamiltonian.coefficients))[0]
-    return (block + block.conj().T) / 2
-
-
-@functools.cache
-def _sectors(n_spins: int, parity: bool, reflection: bool) -> tuple[Sector, ...]:
-    """The sectors of the group of both symmetries; of the reflection only the even one, where the state lives."""
-    basis = np.arange(2**n_spins)
-    mirror = np.bitwise_or.reduce([((basis >> bit) & 1) << (n_spins - 1 - bit) for bit in range(n_spins)])
-    permutations = [basis]
-    if parity:
-        permutations += [basis ^ (2**n_spins - 1)]
-    if reflection:
-        permutations += [mirror[p] for p in permutations]
-    images = np.stack(permutations)
-    representatives, orbit = np.unique(images.min(axis=0), return_inverse=True)
-    sectors = []
-    for character in (1, -1) if parity else (1,):
-        signs = np.array([character if parity and i % 2 else 1 for i in range(len(permutations))])
-        amplitude = np.zeros(2**n_spins)
-        for image, sign in zip(images, signs, strict=True):
-            amplitude[image[representatives]] += sign
-        norms = np.sqrt(np.bincount(orbit, amplitude**2))
-        alive = norms > 0
-        amplitude = np.where(alive[orbit], amplitude / np.where(alive, norms, 1)[orbit], 0)
-        position = np.cumsum(alive) - 1
-        index = np.where(alive[orbit], position[orbit], 0)
-        if alive.any():
-            sectors.append(Sector(representatives[alive], index, amplitude))
-    return tuple(sectors)
 
 
 def _has_parity(problem: Problem) -> bool:

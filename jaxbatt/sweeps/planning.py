@@ -19,6 +19,9 @@ from jaxbatt.sweeps.layout import points_of, variables_of
 from jaxbatt.sweeps.programs import Program, Programs
 from jaxbatt.sweeps.workers import own_mesh, size_of, threads
 
+_PROBE = 0.2
+"""Seconds for which each thread computes, or one batch, to tell how long the whole takes."""
+
 
 class Part(NamedTuple):
     """What the points of one combination of static values take.
@@ -125,20 +128,21 @@ def _part(grid: Grid, static: dict[str, Any], program: Program, sizes: list[int]
     workers = 1 if program.is_heavy(built) else min(threads(), -(-points // built.lanes))
     applications = seconds = math.nan
     if probe:
-        sample = grid.spread(min(points, workers * built.lanes))
-        program.run(sample, 1)
-        each, batch = _probe(program, sample, workers)
-        applications, seconds = each * points, batch * batches
+        start = time.perf_counter()
+        program.run(grid.spread(1), 1)
+        each = int(np.clip(_PROBE / (time.perf_counter() - start), 1, built.turns))
+        applied, batch = _probe(program, grid.spread(min(points, workers * built.lanes * each)), workers, built.lanes)
+        applications, seconds = applied * points, batch * batches
     return Part(static, points, built.lanes, built.bytes * workers * sharing, applications, seconds)
 
 
-def _probe(program: Program, points: dict[str, np.ndarray], workers: int) -> tuple[float, float]:
-    """Applications for each point, and seconds for each batch where all workers compute one at once."""
+def _probe(program: Program, points: dict[str, np.ndarray], workers: int, lanes: int) -> tuple[float, float]:
+    """Applications for each point, and seconds for each batch where all workers compute at once."""
     count = len(next(iter(points.values()), [0]))
     cuts = np.array_split(np.arange(count), workers)
     start = time.perf_counter()
     with futures.ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(lambda cut: program.run({name: column[cut] for name, column in points.items()}, len(cut)), cuts))
-    seconds = (time.perf_counter() - start) / workers
+    seconds = (time.perf_counter() - start) / sum(-(-len(cut) // lanes) for cut in cuts)
     told = [values[name] for values in found for name in values if name.rsplit("_", 1)[-1] == "applications"]
     return float(np.sum(np.concatenate(told)) / count) if told else math.nan, seconds

@@ -23,7 +23,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from jaxbatt._checks import available_memory, require_memory, total_memory
 from jaxbatt.results import solvers_in
@@ -34,6 +34,9 @@ _CPU_LANES, _CPU_BYTES = 16, 2**23
 """On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
 LANES, _SHARE = 4096, 4
 """On other devices: points at a time, fewer where they would take more than this share of the memory."""
+_TURNS, _RESULTS = 32, 2**23
+"""Batches in one call, fewer where their results would not fit this much: a call's temporary memory comes afresh from the system,
+page by page, which takes as long as half of the work where points are small."""
 _LIKELY = 3
 """Temporary memory of a point in units of its largest array, roughly: a first guess of how many fit, for compiling takes long."""
 
@@ -94,7 +97,7 @@ class Program:
                 lanes, limit = (_CPU_LANES, _CPU_BYTES) if jax.default_backend() == "cpu" else (LANES, total_memory() // _SHARE)
                 points = -(-self._grid.size // self._devices)
                 # A power of two, so that all lanes are computed by the same vector instructions.
-                largest = max((_bytes(v) for e in _equations(self._traced.jaxpr.jaxpr) for v in e.outvars), default=1)
+                largest = max((_size(v.aval) for e in _equations(self._traced.jaxpr.jaxpr) for v in e.outvars), default=1)
                 likely = max(1, limit // max(1, _LIKELY * largest))
                 built = self._compile(min(lanes, 1 << (points - 1).bit_length(), 1 << (likely.bit_length() - 1)))
                 if built.bytes > limit and built.each > 1:
@@ -131,49 +134,63 @@ class Program:
     def _compile(self, each: int) -> Built:
         """With so many lanes on each device."""
         lanes = each * self._devices
-        inputs = {name: jax.ShapeDtypeStruct((lanes,), column.dtype) for name, column in self._grid.sample.items()}
+        turns = max(1, min(_TURNS, _RESULTS // max(1, lanes * sum(_size(x) for x in self.outputs.values()))))
+        inputs = {name: jax.ShapeDtypeStruct((turns, lanes), column.dtype) for name, column in self._grid.sample.items()}
 
-        def many(values: dict[str, Array]) -> dict[str, Any]:
+        def batch(values: dict[str, Array]) -> dict[str, Any]:
             # The number of the lane gives vmap an axis where no value is traced.
             return jax.vmap(lambda lane, values: columns(self._single(**values)))(jnp.arange(each), values)
 
+        def batches(count: Int[Array, ""], values: dict[str, Array]) -> dict[str, Any]:
+            def turn(i: Int[Array, ""], found: dict[str, Any]) -> dict[str, Any]:
+                new = batch({name: value[i] for name, value in values.items()})
+                return jax.tree.map(lambda old, x: old.at[i].set(x), found, new)
+
+            empty = {name: jnp.zeros((turns, each, *x.shape), x.dtype) for name, x in self.outputs.items()}
+            return jax.lax.fori_loop(0, count, turn, empty)
+
         if self._mesh is not None:
             # Each device runs the program of its own lanes, so that no loop waits for those of another.
-            split = PartitionSpec(self._mesh.axis_names)
-            many = jax.shard_map(many, mesh=self._mesh, in_specs=split, out_specs=split, check_vma=False)
+            split = PartitionSpec(None, self._mesh.axis_names)
+            specs = (PartitionSpec(), split)
+            batches = jax.shard_map(batches, mesh=self._mesh, in_specs=specs, out_specs=split, check_vma=False)
         # A thread does not inherit the precision that was chosen around the sweep.
         with jax.enable_x64(self._wide):
-            call = jax.jit(many).lower(inputs).compile()
+            call = jax.jit(batches).lower(jax.ShapeDtypeStruct((), np.int32), inputs).compile()
         analysis: Any = call.memory_analysis()
         size = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
         devices = max(len(sharding.device_set) for sharding in jax.tree.leaves(call.output_shardings))
-        return Built(call, lanes, each, size, devices)
+        return Built(call, lanes, each, turns, size, devices)
 
 
 class Built(NamedTuple):
     """A compiled program.
 
     Attributes:
-        call: takes the traced values of all lanes.
-        lanes: points at a time.
+        call: takes the number of batches, and the traced values of all their lanes.
+        lanes: points at a time, a batch.
         each: points at a time on each device.
+        turns: most batches in a call, one after the other.
         bytes: memory that a call takes on each device.
         devices: that it takes at once.
     """
 
-    call: Callable[[dict[str, np.ndarray]], dict[str, Any]]
+    call: Callable[[np.int32, dict[str, np.ndarray]], dict[str, Any]]
     lanes: int
     each: int
+    turns: int
     bytes: int
     devices: int
 
     def run(self, points: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
         """The columns of some points; the last lanes are filled up with the last point."""
-        parts = []
-        for start in range(0, count, self.lanes):
-            places = np.minimum(np.arange(start, start + self.lanes), count - 1)
-            parts.append(jax.device_get(self.call({name: column[places] for name, column in points.items()})))
-        values = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+        parts, most = [], self.turns * self.lanes
+        for start in range(0, count, most):
+            places = np.minimum(np.arange(start, start + most), count - 1).reshape(self.turns, self.lanes)
+            batches = np.int32(-(-min(count - start, most) // self.lanes))
+            found = jax.device_get(self.call(batches, {name: column[places] for name, column in points.items()}))
+            parts.append({name: x.reshape(most, *x.shape[2:])[: count - start] for name, x in found.items()})
+        values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return values | {"valid": validity(values)}
 
 
@@ -244,8 +261,9 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
             yield from _equations(inner)
 
 
-def _bytes(variable: Any) -> int:
-    return getattr(variable.aval, "size", 1) * getattr(getattr(variable.aval, "dtype", None), "itemsize", 1)
+def _size(array: Any) -> int:
+    """Bytes."""
+    return getattr(array, "size", 1) * getattr(getattr(array, "dtype", None), "itemsize", 1)
 
 
 def _anonymous(text: str) -> str:
