@@ -17,13 +17,14 @@ from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak, solving
 from jaxbatt.slopes import differentiable_maximum
-from jaxbatt.solvers import Carry, Collective, Solver, Spectral, StateVector, check_is_solver, guarded, is_uniform
+from jaxbatt.solvers import Carry, Collective, Record, Solver, Spectral, StateVector, check_is_solver, guarded, is_uniform
 
 _SPECTRAL_ALWAYS = 4
 _SPECTRAL_LONG = 12
 _LONG_PHASE = 5000.0
 
 Result = TypeVar("Result", ChargingCurve, Peak)
+Finding = TypeVar("Finding", Record, Found)
 
 
 def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver | None = None) -> ChargingCurve:
@@ -144,18 +145,17 @@ def _maximum(
 def _charge(solver: Solver, problem: Any, times: Times) -> ChargingCurve:
     evolution = solver.evolve(problem)
     carry, record = evolution.curve(times)
-    power = jnp.where(times > 0, record.work / jnp.where(times > 0, times, 1), 0)
-    return _poisoned(ChargingCurve(times, record.work, power, record.magnetization, _info(carry, solver)))
+    work, magnetization = _poisoned(record, carry.valid)
+    return ChargingCurve(times, work, work / jnp.where(times > 0, times, jnp.inf), magnetization, _info(carry, solver))
 
 
 @eqx.filter_jit
 def _peak(solver: Solver, problem: Any, objective: Objective, first: bool, horizon: Scalar) -> Peak:
     inputs = guarded((problem, horizon), f"max_{objective} with {type(solver).__name__}")
     best, certified, info = _best(inputs, solver=solver, objective=objective, first=first)
-    power = best.value
-    if objective == "work":
-        power = jnp.where(best.time > 0, best.work / jnp.where(best.time > 0, best.time, 1), 0)
-    return _poisoned(Peak(power, best.time, best.work, certified, info))
+    value, time, work = _poisoned(best, info.valid)
+    power = value if objective == "power" else work / jnp.where(time > 0, time, jnp.inf)
+    return Peak(power, time, work, certified, info)
 
 
 @eqx.filter_custom_vjp
@@ -193,15 +193,10 @@ def _info(carry: Carry, solver: Solver) -> Info:
     return Info(carry.error, carry.applications, carry.valid, str(solver))
 
 
-def _poisoned(result: Result) -> Result:
-    """NaN for every number of a result that is not valid, and for its derivatives, so that nothing can use it unawares."""
-    factor = jnp.where(result.info.valid, 1.0, jnp.nan)
-
-    def poison(x: jax.Array) -> jax.Array:
-        return x * factor.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-    info = result.info
-    return eqx.tree_at(lambda r: r.info, jax.tree.map(poison, result), info)
+def _poisoned(found: Finding, valid: Bool[Array, ""]) -> Finding:
+    """NaN for all that was found where it is not valid, and for its derivatives, so that nothing can use it unawares."""
+    factor = jnp.where(valid, 1.0, jnp.nan)
+    return jax.tree.map(lambda x: x * factor.astype(x.dtype), found)
 
 
 def _checked(result: Result, solver: Solver) -> Result:

@@ -12,7 +12,10 @@ from jaxtyping import Array, Float, Inexact
 _LOW = 4
 """The lowest bits, which one dense Hadamard matrix transforms: side by side in memory, they leave no vectors to butterflies."""
 _STEP = 2
-"""Bits in one pass of butterflies. Both were measured at N = 10 to 22 on two CPU cores (benchmarks/NOTES.md)."""
+"""Bits in one pass of butterflies."""
+_RUN = 6
+"""Lowest bits, whose numbers stay together while the passes above turn the order of the bits. All three were measured at N = 8 to
+22 on two CPU cores (benchmarks/NOTES.md)."""
 _CACHED = 18
 """On a CPU: bits of the blocks that larger vectors are transformed in, so that only the bits above leave the cache."""
 
@@ -22,26 +25,41 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """Returns sum_c (-1)**popcount(b & c) v[c] over the last axis (2**N), unnormalized, in O(N 2**N).
 
     Applied to coefficients placed at the sign masks of Z strings it gives their diagonal; applied twice it
-    multiplies by 2**N. The lowest four bits are transformed by a dense matrix, those above by butterflies, two in each pass.
+    multiplies by 2**N. The lowest four bits are transformed by a dense matrix, those above by butterflies, two in each pass. From
+    the seventh bit on a pass takes the highest two and puts them lowest of these bits, so that the next one is the same program
+    and finds its own there; after all of them every bit is back in its place.
     """
     n_bits = v.shape[-1].bit_length() - 1
     if n_bits <= _CACHED or jax.default_backend() != "cpu":
         low = min(_LOW, n_bits)
         blocks = v.reshape(*v.shape[:-1], -1, 2**low) @ jnp.asarray(_hadamard(low), v.dtype)
-        return butterflies(blocks.reshape(v.shape), low, n_bits)
+        v = butterflies(blocks.reshape(v.shape), low, min(_RUN, n_bits))
+        for count in _steps(n_bits - _RUN):
+            highest = v.reshape(-1, 2**count, 2 ** (n_bits - _RUN - count), 2**_RUN)
+            v = jnp.stack(_mixed(highest, count), axis=2).reshape(v.shape)
+        return v
     return butterflies(jax.lax.map(walsh, v.reshape(-1, 2**_CACHED)).reshape(v.shape), _CACHED, n_bits)
 
 
 def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
     """The transform of the bits first, ..., stop - 1."""
-    for lowest in range(first, stop, _STEP):
-        count = min(_STEP, stop - lowest)
-        blocks = v.reshape(-1, 2**count, 2**lowest)
-        parts = [blocks[:, b] for b in range(2**count)]
-        for bit in (1 << i for i in range(count)):
-            parts = [parts[b ^ bit] - parts[b] if b & bit else parts[b] + parts[b ^ bit] for b in range(2**count)]
-        v = jnp.stack(parts, axis=1).reshape(v.shape)
+    for count in _steps(stop - first):
+        v = jnp.stack(_mixed(v.reshape(-1, 2**count, 2**first), count), axis=1).reshape(v.shape)
+        first += count
     return v
+
+
+def _steps(bits: int) -> list[int]:
+    """Bits in each pass over so many of them."""
+    return [min(_STEP, bits - done) for done in range(0, bits, _STEP)]
+
+
+def _mixed(blocks: Inexact[Array, "m b ..."], bits: int) -> list[Inexact[Array, "m ..."]]:
+    """The transform of the second axis, which these bits number."""
+    parts = [blocks[:, b] for b in range(2**bits)]
+    for bit in (1 << i for i in range(bits)):
+        parts = [parts[b ^ bit] - parts[b] if b & bit else parts[b] + parts[b ^ bit] for b in range(2**bits)]
+    return parts
 
 
 @functools.cache

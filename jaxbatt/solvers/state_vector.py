@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import checked_mesh, known, require_memory, total_memory
+from jaxbatt._checks import checked_mesh, concrete, known, require_memory, total_memory
 from jaxbatt._types import Axis, Rows, Scalar, ScalarLike, State
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import Bounds, local_bounds
@@ -29,15 +30,27 @@ _VECTORS = 34
 """Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals."""
 
 
+class Enclosures(NamedTuple):
+    """Local bounds of H, which drives the state at all times, and of H_0."""
+
+    charging: Bounds
+    energy: Bounds
+
+
 class Problem(eqx.Module):
-    """A battery as Pauli sums, with its protocol and its initial state."""
+    """A battery as Pauli sums, with its protocol and its initial state.
+
+    Attributes:
+        enclosures: where the field is constant and all numbers are known, so that they need not be compiled.
+        short: whether one series spans all times that will be asked for, where that is known.
+    """
 
     model: Model
     protocol: Protocol
     state: State | None
     start: str = eqx.field(static=True)
+    enclosures: Enclosures | None = None
     short: bool | None = eqx.field(static=True, default=None)
-    """Whether one series spans all times that will be asked for, where that is known."""
 
 
 def problem_of(battery: Battery, protocol: Protocol) -> Problem:
@@ -103,7 +116,9 @@ class StateVector:
         remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
         require_memory(self._sharing() * _VECTORS * self._row_bytes(n), f"StateVector with {n} spins", remedy)
         problem = problem_of(battery, protocol)
-        return dataclasses.replace(problem, short=_is_short(problem, horizon))
+        enclosures, time = _enclosures(problem), concrete(horizon)
+        short = None if enclosures is None or time is None or np.isinf(time) else _is_short(enclosures, time)
+        return dataclasses.replace(problem, enclosures=enclosures, short=short)
 
     def evolve(self, problem: Problem) -> SteppedEvolution:
         system = PauliSystem(problem, str(self._real_dtype()), ONE_DEVICE if self.mesh is None else Sharded(self.mesh))
@@ -132,15 +147,20 @@ class StateVector:
         return len(self.mesh.local_devices)
 
 
-def _is_short(problem: Problem, horizon: ScalarLike) -> bool | None:
-    """Whether a constant field is known to drive the state for no longer than one series spans."""
-    numbers = known((problem.model, problem.protocol, horizon)) if isinstance(problem.protocol, ConstantField) else None
-    if numbers is None or np.isinf(numbers[2]):
+def _enclosures(problem: Problem) -> Enclosures | None:
+    numbers = known((problem.model, problem.protocol)) if isinstance(problem.protocol, ConstantField) else None
+    if numbers is None:
         return None
-    model, protocol, time = numbers
+    model, protocol = numbers
     with np.errstate(all="ignore"):
-        bounds = local_bounds(charging_hamiltonian(model, protocol.axis, protocol.levels[0]))
-        return bool(bounds.radius * time <= SPANNED_PHASE)
+        sums = charging_hamiltonian(model, protocol.axis, protocol.levels[0]), model.energy
+        return jax.tree.map(np.asarray, Enclosures(*(local_bounds(each) for each in sums)))
+
+
+def _is_short(enclosures: Enclosures, time: np.ndarray) -> bool:
+    """Whether the field drives the state for no longer than one series spans."""
+    with np.errstate(all="ignore"):
+        return bool(enclosures.charging.radius * time <= SPANNED_PHASE)
 
 
 class PauliSystem(System):
@@ -165,15 +185,16 @@ class PauliSystem(System):
         return Stretch(operator, gain, self.enclosed(operator, level))
 
     def enclosed(self, operator: Generator, level: Float[Array, "*n"]) -> Bounds:
-        return self._within(operator.bounds(), charging_hamiltonian(self.problem.model, self.problem.protocol.axis, level))
+        found, model = self.problem.enclosures, self.problem.model
+        local = found.charging if found else local_bounds(charging_hamiltonian(model, self.problem.protocol.axis, level))
+        return self._within(operator.bounds(), local)
 
     def energy_bounds(self) -> tuple[Bounds, Scalar]:
-        _, initial = super().energy_bounds()
-        return self._within(self.energy().bounds(), self.problem.model.energy), initial
+        (bounds, initial), found = super().energy_bounds(), self.problem.enclosures
+        return self._within(bounds, found.energy if found else local_bounds(self.problem.model.energy)), initial
 
-    def _within(self, bounds: Bounds, pauli_sum: PauliSum) -> Bounds:
-        local = local_bounds(pauli_sum)
-        return bounds.within(Bounds(local.center.astype(self.dtype), local.radius.astype(self.dtype)))
+    def _within(self, bounds: Bounds, local: Bounds) -> Bounds:
+        return bounds.within(Bounds(jnp.asarray(local.center, self.dtype), jnp.asarray(local.radius, self.dtype)))
 
     def generator(self, level: Float[Array, "*n"]) -> Operator:
         drift, axis = self.problem.model.drift, self.problem.protocol.axis
