@@ -584,6 +584,12 @@ def test_applications_of_a_large_grid_are_the_mean_of_what_was_measured():
     assert plan.applications == 1001 * 500
 
 
+def test_a_plan_measures_neighbors_as_a_sweep_computes_them():
+    grid = Grid.of(lambda x, n, y: x, {"x": np.arange(10.0), "n": [1, 2], "y": np.arange(7.0)})
+    points = grid.spread(3, 4)
+    np.testing.assert_array_equal(7 * points["x"] + points["y"], [0, 1, 2, 3, 33, 34, 35, 36, 66, 67, 68, 69])
+
+
 @pytest.mark.parametrize(("size", "chunks", "batches"), [(1, 63, 63), (9, 7, 7), (18, 4, 7), (1000, 1, 4)])
 def test_the_time_of_a_plan_counts_whole_batches(monkeypatch, size, chunks, batches):
     monkeypatch.setattr(planning, "_probe", lambda *_: (2.0, 3.0))

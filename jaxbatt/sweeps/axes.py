@@ -126,12 +126,12 @@ class Grid:
                 traced[name] = part[places.ravel()]
         return static, traced
 
-    def spread(self, count: int) -> dict[str, np.ndarray]:
-        """The traced values of so many points, evenly spread over the grid."""
+    def spread(self, count: int, together: int) -> dict[str, np.ndarray]:
+        """The traced values of so many batches of neighboring points, evenly spread over the grid."""
         traced = [(name, values) for name, values in self.axes if not is_static(values)]
         lengths = [len(values) for _, values in traced]
-        flat = np.linspace(0, math.prod(lengths) - 1, count).round().astype(int)
-        places = np.unravel_index(flat, lengths) if lengths else ()
+        first = np.linspace(0, math.prod(lengths) - together, count).round().astype(int)
+        places = np.unravel_index(np.ravel(first[:, None] + np.arange(together)), lengths) if lengths else ()
         return {name: values[place] for (name, values), place in zip(traced, places, strict=True)}
 
     def place(self, flat: int) -> str:

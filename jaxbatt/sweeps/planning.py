@@ -19,8 +19,8 @@ from jaxbatt.sweeps.layout import points_of, variables_of
 from jaxbatt.sweeps.programs import Program, Programs
 from jaxbatt.sweeps.workers import own_mesh, size_of, threads
 
-_PROBE = 0.2
-"""Seconds for which each thread computes, or one batch, to tell how long the whole takes."""
+_PROBE = 1.0
+"""Seconds for which each thread computes at most, or one batch, to tell how long the whole takes."""
 
 
 class Part(NamedTuple):
@@ -90,8 +90,8 @@ def plan(
 ) -> Plan:
     """Says what ``sweep(fn, axes)`` takes: points, memory, Hamiltonian applications and time.
 
-    Everything is compiled. The memory is the compiler's own figure; applications and time come from a few points, evenly
-    spread over the grid, that are computed by all threads at once.
+    Everything is compiled. The memory is the compiler's own figure; applications and time come from some batches of neighboring
+    points, evenly spread over the grid, that are computed by all threads at once.
 
     Args:
         fn, axes, batch_size, mesh: as in :func:`sweep`.
@@ -128,21 +128,22 @@ def _part(grid: Grid, static: dict[str, Any], program: Program, sizes: list[int]
     workers = 1 if program.is_heavy(built) else min(threads(), -(-points // built.lanes))
     applications = seconds = math.nan
     if probe:
-        start = time.perf_counter()
-        program.run(grid.spread(1), 1)
-        each = int(np.clip(_PROBE / (time.perf_counter() - start), 1, built.turns))
-        applied, batch = _probe(program, grid.spread(min(points, workers * built.lanes * each)), workers, built.lanes)
-        applications, seconds = applied * points, batch * batches
+        lanes, start = min(built.lanes, points), time.perf_counter()
+        program.run(grid.spread(1, 1), 1)
+        count = min(points // lanes, workers * int(np.clip(_PROBE / (time.perf_counter() - start), 1, built.turns)))
+        each, batch = _probe(program, grid.spread(count, lanes), workers, lanes)
+        applications, seconds = each * points, batch * batches
     return Part(static, points, built.lanes, built.bytes * workers * sharing, applications, seconds)
 
 
 def _probe(program: Program, points: dict[str, np.ndarray], workers: int, lanes: int) -> tuple[float, float]:
     """Applications for each point, and seconds for each batch where all workers compute at once."""
     count = len(next(iter(points.values()), [0]))
-    cuts = np.array_split(np.arange(count), workers)
+    batches = np.array_split(np.arange(count).reshape(-1, lanes), workers)
     start = time.perf_counter()
     with futures.ThreadPoolExecutor(workers) as pool:
+        cuts = [batch.ravel() for batch in batches if batch.size]
         found = list(pool.map(lambda cut: program.run({name: column[cut] for name, column in points.items()}, len(cut)), cuts))
-    seconds = (time.perf_counter() - start) / sum(-(-len(cut) // lanes) for cut in cuts)
+    seconds = (time.perf_counter() - start) * lanes / count
     told = [values[name] for values in found for name in values if name.rsplit("_", 1)[-1] == "applications"]
     return float(np.sum(np.concatenate(told)) / count) if told else math.nan, seconds
