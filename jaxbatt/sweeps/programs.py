@@ -32,11 +32,11 @@ from jaxbatt.sweeps.records import columns, validity
 
 _CPU_LANES, _CPU_BYTES = 16, 2**23
 """On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
+_CPU_TURNS, _RESULTS = 32, 2**23
+"""On a CPU: batches in one call, fewer where their results would not fit this much. A call's temporary memory comes afresh from
+the system, page by page, which takes up to half as long as the work itself."""
 LANES, _SHARE = 4096, 4
 """On other devices: points at a time, fewer where they would take more than this share of the memory."""
-_TURNS, _RESULTS = 32, 2**23
-"""Batches in one call, fewer where their results would not fit this much: a call's temporary memory comes afresh from the system,
-page by page, which takes as long as half of the work where points are small."""
 _LIKELY = 3
 """Temporary memory of a point in units of its largest array, roughly: a first guess of how many fit, for compiling takes long."""
 
@@ -134,7 +134,8 @@ class Program:
     def _compile(self, each: int) -> Built:
         """With so many lanes on each device."""
         lanes = each * self._devices
-        turns = max(1, min(_TURNS, _RESULTS // max(1, lanes * sum(_size(x) for x in self.outputs.values()))))
+        fitting = _RESULTS // max(1, lanes * sum(_size(x) for x in self.outputs.values()))
+        turns = max(1, min(_CPU_TURNS, fitting)) if jax.default_backend() == "cpu" else 1
         inputs = {name: jax.ShapeDtypeStruct((turns, lanes), column.dtype) for name, column in self._grid.sample.items()}
 
         def batch(values: dict[str, Array]) -> dict[str, Any]:
