@@ -442,4 +442,6 @@ def test_an_impossible_tolerance_is_admitted():
     curve = jax.jit(lambda b: jb.charge(b, one.protocol, systems.TIMES, solver=solver))(one.battery)
     assert not curve.info.valid
     assert np.all(np.isnan(curve.work))
+    assert np.all(np.isnan(curve.power))
     assert np.all(np.isnan(curve.magnetization))
+    assert np.all(np.isfinite(curve.times))
