@@ -249,6 +249,7 @@ def test_bits_do_not_depend_on_the_size_of_chunks(size):
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_bits_do_not_depend_on_the_batches_in_a_call(monkeypatch, turns):
     """63 points, 16 at a time: in one call by default, else in four or two."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     whole, calls, call = jb.sweep(wave, WAVES, batch_size=63), [], programs.Built.run
     monkeypatch.setattr(programs, "_CPU_TURNS", turns)
     monkeypatch.setattr(programs.Built, "run", lambda self, *points: calls.append(self.turns) or call(self, *points))

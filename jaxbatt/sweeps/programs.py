@@ -145,7 +145,7 @@ class Program:
         def batches(count: Int[Array, ""], values: dict[str, Array]) -> dict[str, Any]:
             def turn(i: Int[Array, ""], found: dict[str, Any]) -> dict[str, Any]:
                 new = batch({name: value[i] for name, value in values.items()})
-                return jax.tree.map(lambda old, x: old.at[i].set(x), found, new)
+                return jax.tree.map(lambda old, x: jax.lax.dynamic_update_index_in_dim(old, x, i, 0), found, new)
 
             empty = {name: jnp.zeros((turns, each, *x.shape), x.dtype) for name, x in self.outputs.items()}
             return jax.lax.fori_loop(0, count, turn, empty)
