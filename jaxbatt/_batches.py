@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import functools
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 T = TypeVar("T")
+Start: TypeAlias = Sequence[Int[Array, ""] | int]
 
 
 @jax.custom_batching.custom_vmap
@@ -36,3 +38,47 @@ def where_in_batch(flag: Bool[Array, ""], then: Callable[[], T], otherwise: T) -
         return jax.tree.map(lambda new, old: jnp.where(flag, new, old), then(), otherwise)
 
     return jax.lax.cond(any_of_batch(flag), chosen, lambda: otherwise)
+
+
+def part_of(array: Array, start: Start, shape: tuple[int, ...]) -> Array:
+    """Part of an array from a place that a whole batch shares: of a slice JAX would make a gather."""
+    return _part(shape)(array, _place(start))
+
+
+def placed(array: Array, part: Array, start: Start) -> Array:
+    """The array with a part of it replaced, from a place that a whole batch shares: JAX would make a scatter of it."""
+    return _placed(array, part, _place(start))
+
+
+def _place(start: Start) -> Int[Array, " a"]:
+    return jnp.stack([jnp.asarray(i, int) for i in start])
+
+
+@functools.cache
+def _part(shape: tuple[int, ...]) -> Callable[[Array, Array], Array]:
+    @jax.custom_batching.custom_vmap
+    def cut(array: Array, start: Int[Array, " a"]) -> Array:
+        return jax.lax.dynamic_slice(array, tuple(start), shape)
+
+    @cut.def_vmap
+    def _(size: int, batched: list[bool], array: Array, start: Array) -> tuple[Array, bool]:
+        if batched[1]:
+            each = [0 if b else None for b in batched]
+            return jax.vmap(lambda a, s: jax.lax.dynamic_slice(a, tuple(s), shape), each)(array, start), True
+        return _part((size, *shape))(array, jnp.append(0, start)), True
+
+    return cut
+
+
+@jax.custom_batching.custom_vmap
+def _placed(array: Array, part: Array, start: Int[Array, " a"]) -> Array:
+    return jax.lax.dynamic_update_slice(array, part, tuple(start))
+
+
+@_placed.def_vmap
+def _(size: int, batched: list[bool], array: Array, part: Array, start: Array) -> tuple[Array, bool]:
+    if batched[2]:
+        each = [0 if b else None for b in batched]
+        return jax.vmap(lambda a, p, s: jax.lax.dynamic_update_slice(a, p, tuple(s)), each)(array, part, start), True
+    array, part = (x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip((array, part), batched, strict=False))
+    return _placed(array, part, jnp.append(0, start)), True

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import check_couplings, check_finite, check_spin_count, concrete, real_array
+from jaxbatt._checks import check_couplings, check_finite, check_spin_count, concrete, library, real_array
 from jaxbatt._types import Couplings, InitialState, PerSpin, ScalarLike, State
 from jaxbatt.paulis import PauliSum
 
@@ -39,7 +39,7 @@ class SpinBattery(eqx.Module):
 
     field: PerSpin
     couplings: Couplings
-    anisotropy: Float[Array, 3]
+    anisotropy: Float[Array, ""] | Float[Array, 3]
     state: State | None
     start: str = eqx.field(static=True)
     field_while_charging: bool = eqx.field(static=True)
@@ -62,12 +62,11 @@ class SpinBattery(eqx.Module):
             raise ValueError(
                 f"`field` must be a scalar or ({n_spins},), one value for each spin, but its shape is {np.shape(field)}."
             )
-        factors = _anisotropy_factors(anisotropy)
-        if initial_state is None:
-            _check_ground_state_is_down(field, couplings, factors)
         self.field = real_array(field)
         self.couplings = real_array(couplings)
-        self.anisotropy = factors
+        self.anisotropy = _checked_anisotropy(anisotropy)
+        if initial_state is None:
+            _check_ground_state_is_down(field, couplings, self.factors)
         self.start, self.state = _initial_state(initial_state, n_spins)
         self.field_while_charging = field_while_charging
         self.interactions_while_charging = interactions_while_charging
@@ -76,6 +75,16 @@ class SpinBattery(eqx.Module):
     def n_spins(self) -> int:
         """Number of spins N."""
         return self.couplings.shape[-1]
+
+    @property
+    def factors(self) -> Float[Array, 3]:
+        """(jx, jy, jz), also where alpha was given."""
+        if self.anisotropy.ndim:
+            return self.anisotropy
+        xp = library(self.anisotropy)
+        if xp is jnp and concrete(self.anisotropy) is not None:
+            return real_array(np.array([self.anisotropy, self.anisotropy, 1]))
+        return xp.stack([self.anisotropy, self.anisotropy, xp.ones_like(self.anisotropy)])
 
 
 class PauliBattery(eqx.Module):
@@ -115,7 +124,7 @@ class PauliBattery(eqx.Module):
 Battery: TypeAlias = SpinBattery | PauliBattery
 
 
-def _anisotropy_factors(anisotropy: Any) -> Float[Array, 3]:
+def _checked_anisotropy(anisotropy: Any) -> Float[Array, ""] | Float[Array, 3]:
     if isinstance(anisotropy, (tuple, list)):
         for name, factor in zip(("jx", "jy", "jz"), anisotropy, strict=False):
             check_finite(f"anisotropy {name}", factor)
@@ -125,10 +134,7 @@ def _anisotropy_factors(anisotropy: Any) -> Float[Array, 3]:
     shape = np.shape(anisotropy)
     if shape not in ((), (3,)):
         raise ValueError(f"`anisotropy` must be alpha or the triple (jx, jy, jz), but its shape is {shape}.")
-    if concrete(anisotropy) is not None:
-        return real_array(np.asarray(anisotropy) if shape else np.array([anisotropy, anisotropy, 1.0]))
-    value = jnp.asarray(anisotropy, float)
-    return value if shape else jnp.stack([value, value, jnp.ones_like(value)])
+    return real_array(anisotropy)
 
 
 def _check_ground_state_is_down(field: Any, couplings: Any, factors: Float[Array, 3]) -> None:

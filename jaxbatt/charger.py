@@ -17,7 +17,7 @@ from jaxbatt.battery import Battery
 from jaxbatt.hamiltonian import Operator
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.protocols import Protocol
-from jaxbatt.solvers.state_vector import Problem, charging_hamiltonian, initial_rows, problem_of
+from jaxbatt.solvers._pauli import Problem, charging_hamiltonian, initial_rows, problem_of
 
 _BLOCK, _MOST = 32, 192
 """Applications of H between two looks at the residuals, and in all."""

@@ -46,7 +46,7 @@ class Model(eqx.Module):
 
 def model_of(battery: Battery) -> Model:
     """The Pauli sums of a battery, without the strings that are known to vanish (coefficients that JAX traces are not)."""
-    factors = concrete(battery.anisotropy) if isinstance(battery, SpinBattery) else None
+    factors = concrete(battery.factors) if isinstance(battery, SpinBattery) else None
     letters = "XYZ" if factors is None else "".join(np.array(list("XYZ"))[factors != 0])
     numbers = known(eqx.tree_at(lambda b: b.state, battery, None, is_leaf=lambda leaf: leaf is None))
     if numbers is None:
@@ -71,7 +71,7 @@ _traced_parts = eqx.filter_jit(_parts)
 
 def _interactions(battery: SpinBattery, letters: str) -> PauliSum:
     n, strength = battery.n_spins, -battery.couplings[np.triu_indices(battery.n_spins, 1)]
-    factors = [battery.anisotropy["XYZ".index(letter)] for letter in letters]
+    factors = [battery.factors["XYZ".index(letter)] for letter in letters]
     parts = [factor * strength for factor in factors] or [strength[:0]]
     return PauliSum(n, _on_pairs(n, letters), library(strength).concatenate(parts))
 

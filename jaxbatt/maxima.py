@@ -125,16 +125,14 @@ class _Tables(NamedTuple):
 
     Attributes:
         theta: (G + 1,) pi ... 0, that is t rising.
-        work: (G + 1, K) from a_k to W.
-        rate: (G + 1, K) from a_k to sum_k k a_k sin(k theta) / sin(theta), which is dW/dt * length / 2.
+        both: (K, 2 G + 2) from a_k to W, and to sum_k k a_k sin(k theta) / sin(theta), which is dW/dt * length / 2.
         even: (G, K) cos(k theta) at the middle of each interval.
         odd: (G, K) sin(k theta) there.
-        taylor: (Q, K) from even or odd parts to Taylor coefficients in units of half an interval.
+        taylor: (K, Q) from even or odd parts to Taylor coefficients in units of half an interval.
     """
 
     theta: np.ndarray
-    work: np.ndarray
-    rate: np.ndarray
+    both: np.ndarray
     even: np.ndarray
     odd: np.ndarray
     taylor: np.ndarray
@@ -150,7 +148,8 @@ class _Tables(NamedTuple):
         factorial = np.cumprod(np.maximum(power, 1), axis=0)
         # Derivatives of cos: cos, -sin, -cos, sin.
         taylor = np.array([1, -1, -1, 1])[power % 4] * (order * np.pi / intervals / 2) ** power / factorial
-        return cls(theta, np.cos(theta[:, None] * order), rate, np.cos(middle * order), np.sin(middle * order), taylor)
+        both = np.concatenate([np.cos(theta[:, None] * order), rate]).T
+        return cls(theta, both, np.cos(middle * order), np.sin(middle * order), taylor.T)
 
 
 _TABLES = _Tables.of(WINDOW_DEGREE, _GRID)
@@ -165,18 +164,16 @@ class _Series(NamedTuple):
 
     def on_grid(self, objective: Objective) -> tuple[Array, Array, Array, Array]:
         """t, W, the objective, and its slope in time (for the power, dP/dt times t**2) at the angles of the tables."""
-        work = jnp.asarray(_TABLES.work) @ self.coefficients
-        rate = 2 / self.length * (jnp.asarray(_TABLES.rate) @ self.coefficients)
+        # The table on the right: a batch of series is then one product of two matrices.
+        work, rate = jnp.split(self.coefficients @ jnp.asarray(_TABLES.both), 2)
+        rate = 2 / self.length * rate
         return self._seen(jnp.asarray(_TABLES.theta), work, rate, objective)
 
     def around(self, interval: Int[Array, " m"]) -> Float[Array, "m q"]:
         """W on some intervals as polynomials of the place from -1 to 1."""
-        rows = jnp.where(
-            np.arange(_TAYLOR + 1)[:, None] % 2 == 0,
-            jnp.asarray(_TABLES.even)[interval, None],
-            jnp.asarray(_TABLES.odd)[interval, None],
-        )
-        return (rows * _TABLES.taylor) @ self.coefficients
+        parts = (self.coefficients * jnp.asarray(table)[interval] for table in (_TABLES.even, _TABLES.odd))
+        even, odd = (part @ jnp.asarray(_TABLES.taylor[:, q::2]) for q, part in enumerate(parts))
+        return jnp.stack([(even, odd)[q % 2][:, q // 2] for q in range(_TAYLOR + 1)], axis=1)
 
     def inside(self, local: Array, interval: Array, place: Array, objective: Objective) -> tuple[Array, Array, Array, Array]:
         """The same at places of intervals, from their polynomials."""
@@ -203,8 +200,8 @@ def _cosine_coefficients(work: Float[Array, " n"]) -> Float[Array, " n"]:
     n = WINDOW_DEGREE
     j = np.arange(n + 1)
     halved = np.where((j == 0) | (j == n), 0.5, 1.0)
-    matrix = np.cos(np.pi / n * np.outer(j, n - j)) * halved * 2 / n
-    return jnp.asarray(halved[:, None] * matrix) @ work
+    matrix = np.cos(np.pi / n * np.outer(n - j, j)) * halved * 2 / n
+    return work @ jnp.asarray(halved[:, None] * matrix)
 
 
 def _best_of_window(

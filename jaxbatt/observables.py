@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from jaxbatt._batches import part_of, placed
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
@@ -21,6 +22,8 @@ from jaxbatt.propagators import Used
 
 _TOGETHER = 8
 """Vectors that are looked at together."""
+_COPIED = 2**10
+"""Amplitudes up to which it pays to copy the vectors of one row of a state, rather than to multiply with zeros of the other."""
 
 
 class Gain(eqx.Module):
@@ -66,15 +69,9 @@ class Gain(eqx.Module):
         return self if self.diagonals[1] is None and (self.many is None or self.many.is_real) else None
 
     def gains(self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used) -> Float[Array, " m"]:
-        """<H_0 - H>, which is real, in M states with real parts c_0 v_0 and imaginary parts c_1 v_1.
-
-        Each is a small quadratic form of <v_j|(H_0 - H) v_k>, and no state is needed. Vectors of other than the first ``used[0]``
-        rows, and of each row beyond the first ``used[1]``, are zero.
-        """
+        """<H_0 - H>, which is real, see :func:`gains_of`."""
         along_x, _, along_z = self.diagonals
-        size, each = vectors.shape[-1], vectors.shape[2]
-        height = math.gcd(each, _TOGETHER)
-        vectors, coefficients = vectors.reshape(2, -1, size), coefficients.reshape(*coefficients.shape[:2], -1)
+        size = vectors.shape[-1]
 
         def image(some: Float[Array, "2 k d"]) -> Float[Array, "2 k d"]:
             out = jnp.zeros_like(some) if along_z is None else along_z * some
@@ -82,17 +79,7 @@ class Gain(eqx.Module):
                 out = out + self.kernels.transform_back(along_x * self.kernels.transform(some)) / size
             return out if self.many is None else out + self.many.apply(some.reshape(-1, size)).reshape(some.shape)
 
-        def add(row: Int[Array, ""], values: Float[Array, " m"]) -> Float[Array, " m"]:
-            def block(i: Int[Array, ""], forms: Float[Array, "2 l h"]) -> Float[Array, "2 l h"]:
-                some = image(jax.lax.dynamic_slice_in_dim(vectors, row * each + i * height, height, 1))
-                return jax.lax.dynamic_update_slice_in_dim(forms, jnp.einsum("sjd,skd->sjk", vectors, some), i * height, 2)
-
-            empty = jnp.zeros((2, vectors.shape[1], each), vectors.dtype)
-            forms = jax.lax.fori_loop(0, (used[1] + height - 1) // height, block, empty)
-            right = jax.lax.dynamic_slice_in_dim(coefficients, row * each, each, 2)
-            return values + jnp.sum((coefficients @ forms) * right, axis=(0, 2))
-
-        return jax.lax.fori_loop(0, used[0], add, jnp.zeros(coefficients.shape[1], vectors.dtype))
+        return gains_of(image, vectors, coefficients, used)
 
     def along(
         self,
@@ -136,6 +123,43 @@ class Gain(eqx.Module):
         center, radius = self.many.bounds() if self.many is not None else (0.0, 0.0)
         lengths = jnp.sqrt(jnp.sum(self.weights**2, axis=0))
         return Bounds(jnp.asarray(center, self.weights.dtype), radius + lengths.sum())
+
+
+def gains_of(
+    image: Callable[[Float[Array, "2 k d"]], Float[Array, "2 k d"]],
+    vectors: Float[Array, "2 r h d"],
+    coefficients: Float[Array, "2 m r h"],
+    used: Used,
+) -> Float[Array, " m"]:
+    """<A> for a real A, to whose ``image`` A v of some vectors, in M states with real parts c_0 v_0 and imaginary parts c_1 v_1.
+
+    Each is a small quadratic form of <v_j|A v_k>, and no state is needed. Vectors of other than the first ``used[0]`` rows, and
+    of each row beyond the first ``used[1]``, are zero.
+    """
+    (n_rows, each, size), count = vectors.shape[1:], coefficients.shape[1]
+    height, wide = math.gcd(each, _TOGETHER), 1 if size <= _COPIED else n_rows
+    blocks, lefts = (used[1] + height - 1) // height, (used[0] + wide - 1) // wide
+    factors = coefficients.reshape(2, count, n_rows * each)
+
+    def add(pair: Int[Array, ""], values: Float[Array, " m"]) -> Float[Array, " m"]:
+        right, start = pair // lefts, pair % lefts * wide
+        met = part_of(vectors, (0, start, 0, 0), (2, wide, each, size)).reshape(2, wide * each, size)
+        left = part_of(factors, (0, 0, start * each), (2, count, wide * each))
+
+        def block(i: Int[Array, ""], forms: Float[Array, "2 l h"]) -> Float[Array, "2 l h"]:
+            some = image(part_of(vectors, (0, right, i * height, 0), (2, 1, height, size))[:, 0])
+            return placed(forms, jnp.einsum("sjd,skd->sjk", met, some), (0, 0, i * height))
+
+        def share(i: Int[Array, ""], values: Float[Array, " m"]) -> Float[Array, " m"]:
+            form = part_of(forms, (0, 0, i * height), (2, wide * each, height))
+            return values + jnp.sum(
+                (left @ form) * part_of(factors, (0, 0, right * each + i * height), (2, count, height)), axis=(0, 2)
+            )
+
+        forms = jax.lax.fori_loop(0, blocks, block, jnp.zeros((2, wide * each, each), vectors.dtype))
+        return jax.lax.fori_loop(0, blocks, share, values)
+
+    return jax.lax.fori_loop(0, used[0] * lefts, add, jnp.zeros(count, vectors.dtype))
 
 
 def magnetization(rows: Rows, kernels: Kernels = ONE_DEVICE) -> Float[Array, 3]:

@@ -214,7 +214,7 @@ def numbers(system, times):
     pieces = system.durations is not None
     duration = jnp.asarray(np.sum(system.durations) if pieces else 1.0)
     field = jnp.broadcast_to(battery.field, (n,))
-    return field, battery.couplings, battery.anisotropy, levels if pieces else levels[0], duration, jnp.asarray(times)
+    return field, battery.couplings, battery.factors, levels if pieces else levels[0], duration, jnp.asarray(times)
 
 
 # --- derivatives

@@ -63,7 +63,7 @@ def reference(battery, axis, levels, edges, start, times):
     """Bloch vectors (T, 3, N) by SciPy from ``start`` (3, N), piece by piece."""
     n = battery.n_spins
     result, begin, y = np.zeros((len(times), 3 * n)), 0.0, np.ravel(start)
-    couplings, factors = np.asarray(battery.couplings) * battery.interactions_while_charging, np.asarray(battery.anisotropy)
+    couplings, factors = np.asarray(battery.couplings) * battery.interactions_while_charging, np.asarray(battery.factors)
     for level, edge in zip(levels, np.minimum(edges, times[-1]), strict=True):
         field = np.zeros((3, n))
         field["xyz".index(axis)] += level
@@ -188,7 +188,7 @@ def test_random_batteries(case):
         initial = solver.evolve(problem).start().state[0] if repeat == 0 else random_spins(rng, n)
         start, carry, record = sample_from(problem, initial, times)
         spins = reference(battery, axis, levels, np.asarray(drive.edges), initial, times)
-        parameters = np.asarray(battery.field), np.asarray(battery.couplings), np.asarray(battery.anisotropy)
+        parameters = np.asarray(battery.field), np.asarray(battery.couplings), np.asarray(battery.factors)
         down = solver.evolve(problem).start().state[0]
         expected = energy(spins, *parameters) - energy(np.asarray(down), *parameters)
         scale = np.abs(parameters[0]).sum() + np.abs(parameters[1]).sum()
@@ -220,7 +220,7 @@ def test_public_work_over_long_times_is_within_its_error_or_refused():
             continue
         if duration > 25:
             continue
-        parameters = np.asarray(battery.field), np.asarray(battery.couplings), np.asarray(battery.anisotropy)
+        parameters = np.asarray(battery.field), np.asarray(battery.couplings), np.asarray(battery.factors)
         down = np.stack([np.zeros(n), np.zeros(n), -np.ones(n)])
         spins = reference(battery, "x", omega[None], [np.inf], down, times)
         expected = energy(spins, *parameters) - energy(down, *parameters)

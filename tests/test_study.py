@@ -88,7 +88,7 @@ points = 21
     assert first.field_while_charging
     assert not first.interactions_while_charging
     assert first.field.tolist() == [1.0, 1.5]
-    assert first.anisotropy.tolist() == [0.1, 0.2, 0.9]
+    assert first.factors.tolist() == [0.1, 0.2, 0.9]
     strengths = [float(battery.couplings[0, 1]) for battery in plan.batteries]
     assert len(set(strengths)) == 3
     assert np.all(np.abs(np.subtract(strengths, 1.0)) < 1.0)

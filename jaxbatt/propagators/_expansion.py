@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxbatt._batches import any_of_batch
+from jaxbatt._batches import any_of_batch, placed
 from jaxbatt._types import Rows
 from jaxbatt.propagators._segment import Action, States, accumulate
 
@@ -165,7 +165,7 @@ def _filled(
             for r in range(len(new)):
                 part = r if len(new) == 2 else imaginary
                 place = (odd ^ part, part if vectors.shape[1] == 2 else 0, i // 2, 0)
-                vectors = jax.lax.dynamic_update_slice(vectors, new[None, r, None, None], place)
+                vectors = placed(vectors, new[None, r, None, None], place)
             return vectors
 
         driven, *others = seen(here)

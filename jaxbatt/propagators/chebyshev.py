@@ -12,13 +12,16 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxbatt._batches import largest_of_batch
+from jaxbatt._batches import largest_of_batch, placed
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, Used, expand, spanned
 from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
 
 _REACH = 400.0
 """Largest radius * time of a segment. Its tail costs some 40 terms, so longer segments would gain little."""
+
+_TOGETHER = 4
+"""Bessel functions in one turn of the loop over their orders."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,17 +168,19 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "2 m h"]:
     size = jnp.maximum(jnp.abs(z), info.tiny**0.3)
     above = jnp.where(size < info.eps**0.25, 3, size + 10 * jnp.cbrt(size) + 16)
     first = jnp.minimum(above, n_terms - 1).astype(int)
-    top = largest_of_batch(jnp.max(first))
+    blocks, twice = largest_of_batch(jnp.max(first)) // _TOGETHER + 1, 2 / size
 
     def down(i: Int[Array, ""], loop: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         above, here, table = loop
-        k = top - i
-        below = (2 * (k + 1) / size) * here - above
-        below = jnp.where(k == first, 1e-30, jnp.where(k < first, below, 0))
-        return here, below, jax.lax.dynamic_update_slice_in_dim(table, below[None], k, 0)
+        start, rows = (blocks - 1 - i) * _TOGETHER, []
+        for k in start + np.arange(_TOGETHER)[::-1]:
+            below = (k + 1) * twice * here - above
+            above, here = here, jnp.where(k == first, 1e-30, jnp.where(k < first, below, 0))
+            rows.append(here)
+        return above, here, placed(table, jnp.stack(rows[::-1]), (start, 0))
 
     zero = jnp.zeros_like(z)
-    *_, table = jax.lax.fori_loop(0, top + 1, down, (zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype)))
+    *_, table = jax.lax.fori_loop(0, blocks, down, (zero, zero, jnp.zeros((n_terms, *z.shape), z.dtype)))
     pairs = jnp.moveaxis(table.reshape(-1, 2, len(z)), 0, 2)
     order = np.arange(n_terms).reshape(-1, 1, 2).T
     weights = (np.where(order == 0, 1, 2) * np.array([1, -1, -1, 1])[order % 4]).astype(z.dtype)

@@ -18,9 +18,9 @@ from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
 from jaxbatt.propagators import Krylov, Propagator
+from jaxbatt.solvers._pauli import check_levels
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Generator, Stretch, System
-from jaxbatt.solvers.state_vector import check_levels
 
 _WINDOW = 8
 """States computed with each segment: few, because strong coupling makes many short segments, each with its own."""
@@ -75,7 +75,7 @@ class Collective:
         return CollectiveProblem(
             field=_shared(battery.field.reshape(-1)),
             coupling=_shared(battery.couplings[np.triu_indices(battery.n_spins, 1)]),
-            anisotropy=battery.anisotropy,
+            anisotropy=battery.factors,
             levels=levels,
             edges=protocol.edges,
             uniform=_uniformity(battery, protocol),

@@ -19,7 +19,7 @@ from jaxbatt.protocols import Protocol
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
 from jaxbatt.solvers._bloch import along, bandwidth, circulant_spectrum, first_row, largest, lengths
 from jaxbatt.solvers._differentiation import first_only, reverse_only
-from jaxbatt.solvers.state_vector import check_levels
+from jaxbatt.solvers._pauli import check_levels
 
 _MIN_TOEPLITZ = 384
 """Spins from which a local field by FFT is cheaper than a matrix product."""
@@ -86,7 +86,7 @@ class MeanField:
         return Problem(
             battery.field,
             battery.couplings if row is None else jnp.asarray(row),
-            battery.anisotropy,
+            battery.factors,
             protocol,
             battery.start,
             battery.field_while_charging,

@@ -19,9 +19,9 @@ from jaxbatt.battery import Battery
 from jaxbatt.observables import Gain
 from jaxbatt.paulis import PauliString
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
+from jaxbatt.solvers._pauli import PauliSystem, Problem, charging_hamiltonian, initial_rows, problem_of
 from jaxbatt.solvers._sectors import Sector, dense, sectors_of
 from jaxbatt.solvers._spectral_frame import Frame, states_at
-from jaxbatt.solvers.state_vector import PauliSystem, Problem, charging_hamiltonian, initial_rows, problem_of
 
 _MAX_DIMENSION = 4096
 """Largest sector: a minute of diagonalization on two CPU cores."""

@@ -3,70 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
 from jaxbatt._checks import checked_mesh, concrete, known, require_memory, total_memory
-from jaxbatt._types import Axis, Rows, Scalar, ScalarLike, State
+from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery
-from jaxbatt.bounds import Bounds, local_bounds
-from jaxbatt.hamiltonian import Model, Operator, model_of
-from jaxbatt.kernels import ONE_DEVICE, Kernels, Sharded
-from jaxbatt.observables import Gain, magnetization
-from jaxbatt.paulis import PauliSum, one_body
+from jaxbatt.bounds import local_bounds
+from jaxbatt.kernels import ONE_DEVICE, Sharded
 from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import ConstantField, Protocol
+from jaxbatt.solvers._pauli import Enclosures, PauliSystem, Problem, charging_hamiltonian, problem_of
+from jaxbatt.solvers._reflection import Reflection, ReflectionSystem
 from jaxbatt.solvers._stepping import SPANNED_PHASE, SteppedEvolution
-from jaxbatt.solvers._system import Generator, Stretch, System
 
 _VECTORS = 34
 """Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals."""
 
 
-class Enclosures(NamedTuple):
-    """Local bounds of H, which drives the state at all times, and of H_0."""
+class Prepared(NamedTuple):
+    """A problem, and what it is in the states that equal their mirror image, where it has them and they are few."""
 
-    charging: Bounds
-    energy: Bounds
-
-
-class Problem(eqx.Module):
-    """A battery as Pauli sums, with its protocol and its initial state.
-
-    Attributes:
-        enclosures: where the field is constant and all numbers are known, so that they need not be compiled.
-        short: whether one series spans all times that will be asked for, where that is known.
-    """
-
-    model: Model
-    protocol: Protocol
-    state: State | None
-    start: str = eqx.field(static=True)
-    enclosures: Enclosures | None = None
-    short: bool | None = eqx.field(static=True, default=None)
-
-
-def problem_of(battery: Battery, protocol: Protocol) -> Problem:
-    """Checks that the protocol fits the battery and turns both into Pauli sums."""
-    check_levels(protocol, battery.n_spins)
-    return Problem(model_of(battery), protocol, battery.state, battery.start)
-
-
-def check_levels(protocol: Protocol, n_spins: int) -> None:
-    """Refuses a field with values for another number of spins."""
-    numbers = known(protocol)
-    shape = np.shape((protocol if numbers is None else numbers).levels)[1:]
-    if shape not in ((), (n_spins,)):
-        raise ValueError(
-            f"the field has values for {shape[0]} spins, but the battery has {n_spins}; give a scalar or {n_spins} values."
-        )
+    problem: Problem
+    reflection: Reflection | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +69,7 @@ class StateVector:
             raise ValueError(f"`dtype` must be complex64 or complex128, but it is {self.dtype!r}.")
         object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
 
-    def prepare(self, battery: Battery, protocol: Protocol, horizon: ScalarLike = np.inf) -> Problem:
+    def prepare(self, battery: Battery, protocol: Protocol, horizon: ScalarLike = np.inf) -> Prepared:
         n = battery.n_spins
         if self.mesh is not None and self.mesh.size**2 > 2**n:
             raise ValueError(
@@ -118,10 +81,14 @@ class StateVector:
         problem = problem_of(battery, protocol)
         enclosures, time = _enclosures(problem), concrete(horizon)
         short = None if enclosures is None or time is None or np.isinf(time) else _is_short(enclosures, time)
-        return dataclasses.replace(problem, enclosures=enclosures, short=short)
+        reflection = Reflection.of(battery, protocol) if self.mesh is None else None
+        return Prepared(dataclasses.replace(problem, enclosures=enclosures, short=short), reflection)
 
-    def evolve(self, problem: Problem) -> SteppedEvolution:
+    def evolve(self, prepared: Prepared) -> SteppedEvolution:
+        problem, reflection = prepared
         system = PauliSystem(problem, str(self._real_dtype()), ONE_DEVICE if self.mesh is None else Sharded(self.mesh))
+        if reflection is not None:
+            system = ReflectionSystem(problem, system.dtype, reflection=reflection)
         bytes_each = self._sharing() * 2 * self._row_bytes(problem.model.n_spins)
         held = max(1, total_memory() // 8 // bytes_each - 1)
         return SteppedEvolution(
@@ -161,60 +128,3 @@ def _is_short(enclosures: Enclosures, time: np.ndarray) -> bool:
     """Whether the field drives the state for no longer than one series spans."""
     with np.errstate(all="ignore"):
         return bool(enclosures.charging.radius * time <= SPANNED_PHASE)
-
-
-class PauliSystem(System):
-    """The 2**N amplitudes of a Pauli-sum battery."""
-
-    solver: ClassVar[str] = "StateVector"
-    problem: Problem
-    dtype: str = eqx.field(static=True)
-    kernels: Kernels = eqx.field(static=True, default=ONE_DEVICE)
-
-    def initial_rows(self) -> Rows:
-        rows = initial_rows(self.problem.start, self.problem.state, self.problem.model.n_spins, self.dtype, self.kernels)
-        is_real = self.problem.model.drift.is_real and self.problem.protocol.axis != "y"
-        if len(rows) == 2 or is_real:
-            return rows
-        return jnp.concatenate([rows, jnp.zeros_like(rows)])
-
-    def stretch(self, level: Float[Array, "*n"]) -> Stretch:
-        model, axis = self.problem.model, self.problem.protocol.axis
-        operator = Operator.of(charging_hamiltonian(model, axis, level), self.kernels).astype(self.dtype)
-        gain = Gain.of(model, axis, level, self.dtype, self.kernels)
-        return Stretch(operator, gain, self.enclosed(operator, level))
-
-    def enclosed(self, operator: Generator, level: Float[Array, "*n"]) -> Bounds:
-        found, model = self.problem.enclosures, self.problem.model
-        local = found.charging if found else local_bounds(charging_hamiltonian(model, self.problem.protocol.axis, level))
-        return self._within(operator.bounds(), local)
-
-    def energy_bounds(self) -> tuple[Bounds, Scalar]:
-        (bounds, initial), found = super().energy_bounds(), self.problem.enclosures
-        return self._within(bounds, found.energy if found else local_bounds(self.problem.model.energy)), initial
-
-    def _within(self, bounds: Bounds, local: Bounds) -> Bounds:
-        return bounds.within(Bounds(jnp.asarray(local.center, self.dtype), jnp.asarray(local.radius, self.dtype)))
-
-    def generator(self, level: Float[Array, "*n"]) -> Operator:
-        drift, axis = self.problem.model.drift, self.problem.protocol.axis
-        return Operator.charging(drift, axis, level, self.kernels).astype(self.dtype)
-
-    def energy(self) -> Operator:
-        return Operator.products(self.problem.model.energy, self.kernels).astype(self.dtype)
-
-    def magnetization(self, rows: Rows) -> Float[Array, 3]:
-        return magnetization(rows, self.kernels)
-
-
-def charging_hamiltonian(model: Model, axis: Axis, level: Float[Array, "*n"]) -> PauliSum:
-    """drift + field, for one value of the field."""
-    return model.drift + one_body(model.n_spins, axis, level)
-
-
-def initial_rows(start: str, state: Array | None, n_spins: int, dtype: DTypeLike, kernels: Kernels = ONE_DEVICE) -> Rows:
-    """The initial state as one real row, or as two where it is complex."""
-    if state is None:
-        return kernels.initial_rows(n_spins, down=start == "down", dtype=dtype)
-    parts = [state.real, state.imag] if jnp.iscomplexobj(state) else [state]
-    return kernels.spread(jnp.stack(parts).astype(dtype))

@@ -30,7 +30,7 @@ from jaxbatt.results import solvers_in
 from jaxbatt.sweeps.axes import Traced
 from jaxbatt.sweeps.records import columns, validity
 
-_CPU_LANES, _CPU_BYTES = 16, 2**23
+_CPU_LANES, _CPU_BYTES = 16, 3 * 2**21
 """On a CPU: points at a time, fewer where their temporary arrays would not fit this much (not far beyond the caches)."""
 _CPU_TURNS, _RESULTS = 32, 2**23
 """On a CPU: batches in one call, fewer where their results would not fit this much. A call's temporary memory comes afresh from
