@@ -10,25 +10,25 @@ from jaxbatt.solvers import _stepping
 
 N = 4
 COUPLINGS = jb.power_law(N, 1.0, 1.0)
+UNEVEN = COUPLINGS * np.outer([1.1, 1, 1, 1], [1.1, 1, 1, 1])
+"""No mirror image of themselves, so that the transforms are used."""
 LEVELS = jnp.array([1.0, -0.5, 2.0, 1.5, 0.3, 1.0])
 
 
-def battery(anisotropy):
-    return jb.SpinBattery(1.0, COUPLINGS, anisotropy)
-
-
-def pieces(scale):
+def pieces(couplings):
     """Of a weak field they are short, of a strong one not: gradients are found in two ways, by series of several lengths."""
-    times = jnp.array([0.5, 1.2])
-    return jb.charge(battery(0.5), jb.PiecewiseField(scale * LEVELS, 1.2), times, solver=jb.StateVector()).work.sum()
+    battery, times = jb.SpinBattery(1.0, couplings, 0.5), jnp.array([0.5, 1.2])
+    return lambda scale: jb.charge(battery, jb.PiecewiseField(scale * LEVELS, 1.2), times, solver=jb.StateVector()).work.sum()
 
 
-def strongest(solver):
-    return lambda omega: jb.max_power(battery(0.5), jb.ConstantField(omega), solver=solver).power
+def strongest(solver, couplings=COUPLINGS):
+    battery = jb.SpinBattery(1.0, couplings, 0.5)
+    return lambda omega: jb.max_power(battery, jb.ConstantField(omega), solver=solver).power
 
 
 def curve(scale):
-    found = jb.charge(battery(0.5), jb.ConstantField(2.0), scale * jnp.linspace(0, 0.3, 60), solver=jb.StateVector())
+    battery = jb.SpinBattery(1.0, UNEVEN, 0.5)
+    found = jb.charge(battery, jb.ConstantField(2.0), scale * jnp.linspace(0, 0.3, 60), solver=jb.StateVector())
     return found.work, found.magnetization
 
 
@@ -45,8 +45,10 @@ def assert_alone(run, mild, wild):
 
 
 RUNS = {
-    "pieces": jax.value_and_grad(pieces),
+    "pieces": jax.value_and_grad(pieces(COUPLINGS)),
+    "pieces, uneven": jax.value_and_grad(pieces(UNEVEN)),
     "maxima, state vector": jax.value_and_grad(strongest(jb.StateVector())),
+    "maxima, state vector, uneven": jax.value_and_grad(strongest(jb.StateVector(), UNEVEN)),
     "maxima, spectral": jax.value_and_grad(strongest(jb.Spectral())),
     "maxima, Krylov": strongest(jb.StateVector(jb.Krylov())),
     "maxima, mean field": strongest(jb.MeanField()),

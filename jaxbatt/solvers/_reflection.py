@@ -189,7 +189,7 @@ class ReflectionOperator(eqx.Module):
         def image(some: Float[Array, "2 k b"]) -> Float[Array, "2 k b"]:
             # <v|Z|w> + <w|Z|v> is all that matters: the way from odd to even states, twice.
             rows, even = some.reshape(-1, some.shape[-1]), self._even
-            images = eqx.tree_at(lambda op: op.z, self, None).apply(rows)
+            images = ReflectionOperator(self.x, None, self.anisotropy, self.chain).apply(rows)
             if self.z is not None:
                 images = images.at[:, :even].add(2 * self.z * (rows[:, even:] @ self.chain.total_z))
             return images.reshape(some.shape)
