@@ -7,7 +7,8 @@ k = 0). The w_k descend, and the v_k are regenerated on the way down, v_{k-1} = 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(10) + np.array([[1], [0]])) 
 """The rule of Gauss on [0, 1]."""
 
 H = TypeVar("H", bound=Differentiable)
+Sources: TypeAlias = Callable[[Int[Array, ""]], tuple[Rows, Rows]]
 
 
 class _Descent(NamedTuple):
@@ -44,19 +46,35 @@ class _Descent(NamedTuple):
     derivative: Any
 
 
-def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: States) -> tuple[H, Rows]:
+def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: Sequence[States]) -> tuple[H, Rows]:
     """Derivatives of sum_m <S_m|psi(t_m)> with respect to the operator and to the initial state.
 
     Args:
         operator: H.
         terms: the series of the M times.
         top: the last two vectors of the recurrence, from :meth:`Series.states`.
-        cotangents: (2, M, d) the S_m.
+        cotangents: the S_m, in the order of the times, as arrays (2, m, d) of some of them each.
 
     Returns:
         a pytree like the operator, and rows like the initial state (of a real one the real part).
     """
-    sources = _sources(terms, cotangents, len(top[0]))
+    none = jnp.zeros_like(top[0])
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.paired, none, none)[2])
+    if not operator.is_real:
+        return _descent(operator, terms, top, _sources(terms, cotangents), nothing)
+
+    def one(r: Int[Array, ""], carry: tuple[Any, Rows]) -> tuple[Any, Rows]:
+        """Real and imaginary part evolve one after the other: half of the vectors at a time."""
+        sources = _sources_of_row(terms, cotangents, r)
+        some = tuple(jax.lax.dynamic_slice_in_dim(x, r, 1) for x in top)
+        derivative, end = _descent(operator, terms, some, sources, carry[0])
+        return derivative, jax.lax.dynamic_update_slice_in_dim(carry[1], end, r, 0)
+
+    return jax.lax.fori_loop(0, len(none), one, (nothing, none))
+
+
+def _descent(operator: H, terms: Series, top: tuple[Rows, ...], sources: Sources, derivative: H) -> tuple[H, Rows]:
+    """The derivative added to what is there, and the cotangent of the initial state."""
 
     def step(k: Int[Array, ""], source: Rows, at: _Descent) -> _Descent:
         growth, back = terms.recurrence(k, source.dtype)
@@ -72,8 +90,7 @@ def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: 
         return step(2 * i, even, step(2 * i + 1, odd, at))
 
     none = jnp.zeros_like(top[0])
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.paired, none, none)[2])
-    end = jax.lax.fori_loop(0, terms.pairs, pair, _Descent(*top, none, none, nothing))
+    end = jax.lax.fori_loop(0, terms.pairs, pair, _Descent(top[0], top[1], none, none, derivative))
     return end.derivative, end.w
 
 
@@ -104,7 +121,7 @@ def pull_short(
     terms = series(center, radius, offsets, length, rate, 1.01 * SHORT)
     states, _ = terms.states(operator, rows)
     weights = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None]
-    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:, :-1]), states, 2)
+    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:, :-1]), (states[:, :-1],))
     last = terms.coefficients[:, -1].astype(rows.dtype)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows, Rows, Any]) -> tuple[Rows, Rows, Rows, Any]:
@@ -125,9 +142,9 @@ def pull_short(
     return total, states[:, -1], carried
 
 
-def gather_back(apply: Apply, terms: Series, cotangents: States) -> Rows:
+def gather_back(apply: Apply, terms: Series, cotangents: Sequence[States]) -> Rows:
     """sum_m exp(+i (H - center) t_m) S_m: what the cotangents at several times amount to at time 0."""
-    sources = _sources(terms, cotangents, 2)
+    sources = _sources(terms, cotangents)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
         i = terms.pairs - 1 - i
@@ -137,24 +154,41 @@ def gather_back(apply: Apply, terms: Series, cotangents: States) -> Rows:
         w, above = odd + 2 * terms.scaled(apply, w) - above, w
         return even + factor * terms.scaled(apply, w) - above, w
 
-    none = jnp.zeros_like(cotangents[:, 0])
+    none = jnp.zeros_like(cotangents[0][:, 0])
     return jax.lax.fori_loop(0, terms.pairs, pair, (none, none))[0]
 
 
-def _sources(terms: Series, cotangents: States, n_rows: int) -> Any:
+def _sources(terms: Series, cotangents: Sequence[States]) -> Sources:
     """i to the sources s_k and s_{k+1}, k = 2 i, of as many cotangents as there are times; odd terms come with a factor i."""
-    coefficients = terms.coefficients.astype(cotangents.dtype)
-
-    def total(weights: Float[Array, " m"]) -> Rows:
-        # Term by term: a product with a matrix would keep the cotangents a second time, in the order that it reads them.
-        return sum((weights[m] * cotangents[:, m] for m in range(1, len(weights))), weights[0] * cotangents[:, 0])
+    every, coefficients = _each(cotangents), terms.coefficients.astype(cotangents[0].dtype)
 
     def at(i: Int[Array, ""]) -> tuple[Rows, Rows]:
         even, odd = jax.lax.dynamic_index_in_dim(coefficients, i, 2, keepdims=False)
-        if n_rows == 1:
-            return (even @ cotangents[0])[None], (odd @ cotangents[1])[None]
-        odd_rows = total(odd)
+        odd_rows = _total(odd, every)
         # Behind a barrier: else the sums are done again for each amplitude that the kernels gather.
-        return jax.lax.optimization_barrier((total(even), jnp.stack([odd_rows[1], -odd_rows[0]])))
+        return jax.lax.optimization_barrier((_total(even, every), jnp.stack([odd_rows[1], -odd_rows[0]])))
 
     return at
+
+
+def _sources_of_row(terms: Series, cotangents: Sequence[States], r: Int[Array, ""]) -> Sources:
+    """The same of the real part, r = 0, or the imaginary part alone, as one row."""
+    coefficients, sign = terms.coefficients.astype(cotangents[0].dtype), jnp.where(r == 0, 1, -1)
+
+    def at(i: Int[Array, ""]) -> tuple[Rows, Rows]:
+        even, odd = jax.lax.dynamic_index_in_dim(coefficients, i, 2, keepdims=False)
+        # Tied to i: else the rows are cut out before the loop, and held.
+        row, _ = jax.lax.optimization_barrier((r, i))
+        same, other = (_each(jax.lax.dynamic_slice_in_dim(x, part, 1) for x in cotangents) for part in (row, 1 - row))
+        return jax.lax.optimization_barrier((_total(even, same), sign * _total(odd, other)))
+
+    return at
+
+
+def _each(cotangents: Iterable[States]) -> list[Rows]:
+    return [x[:, m] for x in cotangents for m in range(x.shape[1])]
+
+
+def _total(weights: Float[Array, " m"], rows: list[Rows]) -> Rows:
+    # Term by term: a product with a matrix would keep the cotangents a second time, in the order that it reads them.
+    return sum((weight * each for weight, each in zip(weights[1:], rows[1:], strict=True)), weights[0] * rows[0])

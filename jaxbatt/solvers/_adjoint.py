@@ -174,9 +174,9 @@ def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin
     before = states[:, -1]
     states, derivatives = cotangent_states(sweep, operator, states[:, :-2], outputs, at.derivatives)
     distances = series(center, radius, jnp.append(offsets + half, 2 * half), 2 * half, sweep.rate)
-    carried = gather_back(operator.apply, distances, jnp.concatenate([states, at.cotangent[:, None]], axis=1))
-    sources = jnp.concatenate([states, at.cotangent[:, None], -carried[:, None]], axis=1)
-    return before, carried, pull_states(operator, terms, top, sources)[0], derivatives
+    sources = states, at.cotangent[:, None]
+    carried = gather_back(operator.apply, distances, sources)
+    return before, carried, pull_states(operator, terms, top, (*sources, -carried[:, None]))[0], derivatives
 
 
 def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs) -> Derivatives:
@@ -189,8 +189,7 @@ def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs)
     terms = series(center, radius, jnp.append(offsets, length), length, sweep.rate).cut(opening.pairs)
     cotangents, derivatives = cotangent_states(sweep, operator, opening.states[:, :-1], outputs, at.derivatives)
     carried = _turned(at.cotangent, at.rows, opening.states[:, -1])
-    sources = jnp.concatenate([cotangents, carried[:, None]], axis=1)
-    pulled, start = pull_states(operator, terms, opening.top, sources)
+    pulled, start = pull_states(operator, terms, opening.top, (cotangents, carried[:, None]))
     if len(sweep.levels) > 1:
         ends = jnp.where(at.entered, rate_of(operator, at.rows, at.cotangent), 0)
         derivatives = derivatives._replace(edges=derivatives.edges.at[0].add(ends))
