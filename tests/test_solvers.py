@@ -13,7 +13,7 @@ from conftest import tol
 
 import jaxbatt as jb
 from jaxbatt.hamiltonian import model_of
-from jaxbatt.solvers import _sectors, collective, spectral, state_vector
+from jaxbatt.solvers import _pauli, _sectors, collective, spectral
 
 CHAINS = {system.name: system for system in systems.spin_chains()}
 PAULIS = {system.name: system for system in systems.pauli_batteries()}
@@ -177,7 +177,7 @@ def test_sectors_block_diagonalize(parity, mirror):
         couplings, omega = couplings + couplings[::-1, ::-1], omega + omega[::-1]
     h = dense.charging_hamiltonian(1.0, couplings, (0.3, -0.8, 1.2), omega)
     battery = jb.SpinBattery(1.0, couplings, (0.3, -0.8, 1.2), initial_state="down")
-    hamiltonian = state_vector.charging_hamiltonian(model_of(battery), "x", jnp.asarray(omega))
+    hamiltonian = _pauli.charging_hamiltonian(model_of(battery), "x", jnp.asarray(omega))
     sectors = _sectors.sectors_of(n, parity, mirror)
     columns = []
     for sector in sectors:
