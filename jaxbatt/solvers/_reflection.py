@@ -157,13 +157,12 @@ class ReflectionOperator(eqx.Module):
         return hv, self.apply(w), ReflectionOperator(x, z, anisotropy, jax.tree.map(jnp.zeros_like, self.chain))
 
     def bounds(self) -> Bounds:
-        """The exact ranges of the diagonal, of ZZ, and of the field along z, added up."""
+        """The exact levels of the fields; with interactions those of the diagonal, of ZZ, and of the field along z, added up."""
+        across = 0.0 if self.z is None else self._n_spins * jnp.abs(self.z)
         diagonal = self._diagonal()
-        low, high = diagonal.min(), diagonal.max()
-        if self.anisotropy is not None:
-            ends = jnp.sort((1 - self.anisotropy) * self.chain.ends)
-            low, high = low + ends[0], high + ends[1]
-        across = 0 if self.z is None else self._n_spins * jnp.abs(self.z)
+        if self.anisotropy is None:
+            return Bounds(jnp.zeros_like(self._n_spins), jnp.hypot(diagonal[0], across))
+        low, high = jnp.sort((1 - self.anisotropy) * self.chain.ends) + jnp.stack([diagonal.min(), diagonal.max()])
         return Bounds((high + low) / 2, (high - low) / 2 + across)
 
     def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
