@@ -2,12 +2,13 @@
 
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxbatt as jb
-from jaxbatt import charging
+from jaxbatt import _checks, charging
 
 GOOD = jb.nearest_neighbor(3, 1.0)
 BATTERY = jb.SpinBattery(1.0, GOOD)
@@ -189,3 +190,18 @@ def test_what_is_allowed():
         jb.SpinBattery(1.0, couplings(0, 2, 0.5, 0.25), initial_state="down")
     assert jb.SpinBattery(1.0, GOOD, 1.0).start == "down"
     assert jb.SpinBattery(1.0, GOOD, -1.0).start == "down"
+
+
+def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):
+    """12 spins where 48 real vectors fit: a curve is computed, a search or a gradient is not begun."""
+    monkeypatch.setattr(_checks, "available_memory", lambda: 48 * 8 * 2**12)
+    battery = jb.SpinBattery(1.0, jb.nearest_neighbor(12, 1.0))
+
+    def work(omega):
+        return jb.charge(battery, jb.ConstantField(omega), [0.0, 0.2], solver=jb.StateVector()).work[1]
+
+    assert np.isfinite(work(1.0))
+    with pytest.raises(ValueError, match=r"StateVector with 12 spins needs .* GiB, but .* are available; take fewer spins"):
+        jb.max_power(battery, FIELD, solver=jb.StateVector())
+    with pytest.raises(ValueError, match=r"a gradient with StateVector of 4,096 amplitudes needs .* GiB, but .* are available"):
+        jax.grad(work)(1.0)

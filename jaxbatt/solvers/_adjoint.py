@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._batches import any_of_batch, where_in_batch
+from jaxbatt._checks import require_memory
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
@@ -27,7 +28,10 @@ from jaxbatt.solvers._outputs import Cotangents, Derivatives, Outputs, Sweep, ad
 from jaxbatt.solvers._system import System, two_rows
 
 OUTPUTS = 8
-"""Output times in one segment; each holds one more state."""
+"""Output times in one segment."""
+_HELD, _EACH_OUTPUT, _CHANGES = 27, 3, 13
+"""State vectors that the way back holds at the least, for each output of a segment, and where the field is not constant
+(`jaxbatt bench gradient`, and N = 20 to 25)."""
 
 
 _Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
@@ -90,7 +94,13 @@ def sweep_back(
         cotangents: of the work (T,) and of the magnetization (T, 3).
         last: (2, d) the state at times[-1].
         opening: the first segment.
+
+    Raises:
+        ValueError: the state vectors that this holds do not fit the memory.
     """
+    width = opening.states.shape[1] - 1
+    held = (_HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)) * last.nbytes // system.pieces
+    require_memory(held, f"a gradient with {system.solver} of {last.shape[1]:,} amplitudes", "take fewer spins")
     cotangents = jax.tree.map(lambda x: x.astype(last.dtype), cotangents)
     matters = cotangents.work != 0
     if cotangents.magnetization is not None:
@@ -102,7 +112,6 @@ def sweep_back(
 
     if len(levels) == 1:
         sweep = sweep._replace(fixed=(system.generator(levels[0]), opening.bounds))
-    width = opening.states.shape[1] - 1
     in_first = jnp.sum(matters & (jnp.arange(len(times)) < opening.outputs))
     zeros = Derivatives(*(jax.tree.map(_zeros, x) for x in (system, levels, edges, times)))
     piece = jnp.searchsorted(edges, times[-1], side="left").clip(max=len(levels) - 1)

@@ -69,6 +69,10 @@ class PauliSystem(System):
     dtype: str = eqx.field(static=True)
     kernels: Kernels = eqx.field(static=True, default=ONE_DEVICE)
 
+    @property
+    def pieces(self) -> int:
+        return self.kernels.pieces
+
     def initial_rows(self) -> Rows:
         rows = initial_rows(self.problem.start, self.problem.state, self.problem.model.n_spins, self.dtype, self.kernels)
         is_real = self.problem.model.drift.is_real and self.problem.protocol.axis != "y"

@@ -75,6 +75,11 @@ class System(eqx.Module):
 
     solver: eqx.AbstractClassVar[str]
 
+    @property
+    def pieces(self) -> int:
+        """Equal pieces in which the amplitudes are held, each on a device of its own."""
+        return 1
+
     @abc.abstractmethod
     def initial_rows(self) -> Rows:
         """The initial state: (1, d) where state and Hamiltonian are real, else (2, d)."""

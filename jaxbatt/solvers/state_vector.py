@@ -21,8 +21,9 @@ from jaxbatt.solvers._pauli import Enclosures, PauliSystem, Problem, charging_ha
 from jaxbatt.solvers._reflection import Reflection, ReflectionSystem
 from jaxbatt.solvers._stepping import SPANNED_PHASE, SteppedEvolution
 
-_VECTORS = 34
-"""Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals."""
+_VECTORS, _SEARCH_VECTORS = 34, 60
+"""Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals; and in a
+search for maxima, which looks at many times (N = 24 to 26)."""
 
 
 class Prepared(NamedTuple):
@@ -80,9 +81,12 @@ class StateVector:
                 "or StateVector() on one device."
             )
         remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
-        require_memory(self._sharing() * _VECTORS * self._row_bytes(n), f"StateVector with {n} spins", remedy)
+        time = concrete(horizon)
+        # Only a search has no last time.
+        vectors = _VECTORS if time is None or np.isfinite(time) else _SEARCH_VECTORS
+        require_memory(self._sharing() * vectors * self._row_bytes(n), f"StateVector with {n} spins", remedy)
         problem = problem_of(battery, protocol)
-        enclosures, time = _enclosures(problem), concrete(horizon)
+        enclosures = _enclosures(problem)
         short = None if enclosures is None or time is None or np.isinf(time) else _is_short(enclosures, time)
         reflection = Reflection.of(battery, protocol) if self.mesh is None else None
         return Prepared(dataclasses.replace(problem, enclosures=enclosures, short=short), reflection)
