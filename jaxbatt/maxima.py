@@ -44,14 +44,19 @@ class Found(NamedTuple):
 
 
 class _Bracket(NamedTuple):
-    """Ends of some intervals and the slopes there, a place between them, which end was the last to stay (1 the upper one, -1 the
-    lower, 0 neither yet), which places still move, whether any of a batch does, and the steps taken."""
+    """Ends of some intervals and the slopes there, a place between them and its slope, which end was the last to stay (1 the
+    upper one, -1 the lower, 0 neither yet), which places still move, whether any of a batch does, and the steps taken.
+
+    The slope is carried, not computed where it is used: XLA would do that once for each use, with roundings of its own, and so
+    with two signs near the zero.
+    """
 
     low: Array
     up: Array
     high: Array
     down: Array
     place: Array
+    slope: Array
     stayed: Array
     moves: Bool[Array, " m"]
     any_moves: Bool[Array, ""]
@@ -246,8 +251,11 @@ def _refined(series: _Series, objective: Objective, interval: Int[Array, " m"], 
     def middle(low: Array, up: Array, high: Array, down: Array) -> Array:
         return low + (high - low) * jnp.where(up == down, 0, up / jnp.where(up == down, 1, up - down))
 
+    def slope_at(place: Array) -> Array:
+        return series.inside(local, interval, place, objective)[3]
+
     def step(at: _Bracket) -> _Bracket:
-        slope = series.inside(local, interval, at.place, objective)[3]
+        slope = at.slope
         stays = jnp.where(slope > 0, 1, -1)
         # Halved only where it stays again: always, and the steps would but halve the interval.
         weight = jnp.where(stays == at.stayed, 0.5, 1)
@@ -256,11 +264,12 @@ def _refined(series: _Series, objective: Objective, interval: Int[Array, " m"], 
         # What has arrived stays: no result may depend on what else is in its batch.
         place = jnp.where(at.moves, middle(low, up, high, down), at.place)
         moves = jnp.abs(place - at.place) > _CLOSE
-        return _Bracket(low, up, high, down, place, stays, moves, any_of_batch(moves.any()), at.steps + 1)
+        return _Bracket(low, up, high, down, place, slope_at(place), stays, moves, any_of_batch(moves.any()), at.steps + 1)
 
     one, encloses = jnp.ones_like(before), (before > 0) & (after <= 0)
     place, stayed = middle(one, before, -one, after), jnp.zeros(before.shape, int)
-    start = _Bracket(one, before, -one, after, place, stayed, encloses, jnp.ones((), bool), jnp.zeros((), int))
+    moving = encloses, jnp.ones((), bool), jnp.zeros((), int)
+    start = _Bracket(one, before, -one, after, place, slope_at(place), stayed, *moving)
     end = jax.lax.while_loop(lambda at: at.any_moves & (at.steps < _STEPS), step, start)
     time, work, value, _ = series.inside(local, interval, end.place, objective)
     return Found(value, time, work)

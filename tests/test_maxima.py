@@ -349,3 +349,21 @@ def test_certificate():
     assert power.max() <= peak.power + (float(peak.info.error) + one.rounding(times)) / peak.time
     assert power.max() >= 0.999 * peak.power
     assert times[-1] > jb.theory.certificate_time(Brute(one).capacity, peak.power)
+
+
+def test_time_to_rounding():
+    """Without interactions along the way W = 4 sin(omega t)^2 for two isotropic spins: tan(x) = 2 x at the maximum.
+
+    Many strengths, for whether a zero of the slope is met to rounding depends on roundings.
+    """
+    omega, x = np.random.default_rng(8).uniform(1, 8, 200), 1.1655611852072114
+    assert abs(np.tan(x) - 2 * x) < 1e-14
+
+    def peak(omega):
+        return jb.max_power(jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0), 1.0), jb.ConstantField(omega))
+
+    found = jax.jit(jax.vmap(peak))(omega)
+    np.testing.assert_allclose(found.time * omega, x, rtol=1e-12)
+    np.testing.assert_allclose(found.power, 4 * np.sin(x) ** 2 / x * omega, rtol=1e-13)
+    alone = jax.jit(peak)
+    np.testing.assert_allclose([alone(w).time * w for w in omega], x, rtol=1e-12)

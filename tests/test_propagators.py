@@ -387,7 +387,7 @@ def test_what_is_known_to_be_short():
     chain = jb.power_law(3, 1.0, 1.0)
 
     def short(battery, protocol, horizon):
-        return jb.StateVector().prepare(battery, protocol, horizon).short
+        return jb.StateVector().prepare(battery, protocol, horizon).problem.short
 
     assert short(one.battery, one.protocol, 0.3) is True
     assert short(one.battery, one.protocol, 300.0) is False
