@@ -1,54 +1,55 @@
-"""Decisions that a whole batch takes together."""
+"""Parts of arrays in a batch: the values of JAX's own slices, and no gather or scatter where all share the place."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxbatt._batches import any_of_batch, largest_of_batch, where_in_batch
+from jaxbatt._batches import part_of, placed
 
-
-def test_one_and_many():
-    """Alone, in a batch, and in a batch of batches: one number for all, in which a loop may run its length."""
-    counts = jnp.array([[1, 4, 2], [0, 3, 1]])
-
-    def steps(count):
-        return jax.lax.fori_loop(0, largest_of_batch(count), lambda _, x: x + 1, jnp.zeros((), int))
-
-    assert largest_of_batch(jnp.array(3)) == 3
-    np.testing.assert_array_equal(jax.vmap(steps)(counts[1]), [3, 3, 3])
-    np.testing.assert_array_equal(jax.jit(jax.vmap(jax.vmap(steps)))(counts), np.full((2, 3), 4))
-    np.testing.assert_array_equal(jax.vmap(jax.vmap(steps), in_axes=1, out_axes=1)(counts), np.full((2, 3), 4))
+ARRAYS = jnp.asarray(np.random.default_rng(3).normal(size=(3, 5, 7)))
+PARTS = jnp.asarray(np.random.default_rng(4).normal(size=(3, 2, 4)))
+STARTS = jnp.array([[0, 1], [3, 0], [2, 3]])
 
 
-def test_a_branch_is_taken_by_all_or_none():
-    """A branch under vmap stays one: it may do what must not be done for nothing."""
-    taken = []
-
-    def one(flag):
-        return jax.lax.cond(any_of_batch(flag), lambda: jax.debug.callback(lambda: taken.append(1)), lambda: None)
-
-    for flags, expected in (([False, False], 0), ([False, True], 1)):
-        taken.clear()
-        jax.jit(jax.vmap(one))(jnp.array(flags))
-        jax.effects_barrier()
-        assert bool(taken) == bool(expected)
+def cut(array, start):
+    return part_of(array, tuple(start), (2, 4))
 
 
-def test_each_of_a_batch_has_its_own():
-    """What only some need is computed for all, and taken by those that need it; not computed where none does."""
-    computed = []
+def put(array, part, start):
+    return placed(array, part, tuple(start))
 
-    def then():
-        jax.debug.callback(lambda: computed.append(1))
-        return jnp.ones(2), jnp.zeros((), int)
 
-    def one(flag):
-        return where_in_batch(flag, then, (jnp.zeros(2), jnp.ones((), int)))
+@pytest.mark.parametrize("shared", [True, False], ids=["one place", "many places"])
+@pytest.mark.parametrize("one_array", [True, False], ids=["one array", "many arrays"])
+def test_values(shared, one_array):
+    array, start = ARRAYS[0] if one_array else ARRAYS, STARTS[1] if shared else STARTS
+    axes = None if one_array else 0, None if shared else 0
+    arrays, starts = np.broadcast_to(array, ARRAYS.shape), np.broadcast_to(start, STARTS.shape)
+    if axes != (None, None):
+        found = jax.vmap(cut, axes)(array, start)
+        expected = [a[i : i + 2, j : j + 4] for a, (i, j) in zip(arrays, starts, strict=True)]
+        np.testing.assert_array_equal(found, np.stack(expected))
+    changed = np.array(arrays)
+    for a, part, (i, j) in zip(changed, PARTS, starts, strict=True):
+        a[i : i + 2, j : j + 4] = part
+    np.testing.assert_array_equal(jax.vmap(put, (axes[0], 0, axes[1]))(array, PARTS, start), changed)
 
-    for flags in ([False, False], [False, True], [True, True]):
-        computed.clear()
-        ones, zeros = jax.jit(jax.vmap(one))(jnp.array(flags))
-        jax.effects_barrier()
-        np.testing.assert_array_equal(ones, np.repeat(flags, 2).reshape(2, 2))
-        np.testing.assert_array_equal(zeros, np.logical_not(flags))
-        assert bool(computed) == any(flags)
+
+def test_batch_of_batches():
+    arrays, parts = (jnp.stack([x, -x]) for x in (ARRAYS, PARTS))
+    each = jax.vmap(jax.vmap(put, (0, 0, None)), (0, 0, None))(arrays, parts, STARTS[2])
+    np.testing.assert_array_equal(each[..., 2:4, 3:7], parts)
+    np.testing.assert_array_equal(jax.vmap(jax.vmap(cut, (0, None)), (0, None))(each, STARTS[2]), parts)
+
+
+def test_a_shared_place_makes_no_gather():
+    def text(function, *axes):
+        values = [x if axis == 0 else x[0] for x, axis in zip((ARRAYS, PARTS, STARTS)[-len(axes) :], axes, strict=True)]
+        return jax.jit(jax.vmap(function, axes)).lower(*values).as_text()
+
+    shared, apart = text(put, 0, 0, None), text(put, 0, 0, 0)
+    assert "scatter" not in shared
+    assert "scatter" in apart
+    looked = jax.jit(jax.vmap(cut, (0, None))).lower(ARRAYS, STARTS[0]).as_text()
+    assert "gather" not in looked

@@ -71,7 +71,7 @@ def test_maxima(switches):
     found, expected = strongest(jb.StateVector()), strongest(jb.Spectral())
     assert np.all(found.certified & found.info.valid)
     np.testing.assert_allclose(found.power, expected.power, rtol=1e-9)
-    np.testing.assert_allclose(found.time, expected.time, rtol=1e-6)
+    np.testing.assert_allclose(found.time, expected.time, rtol=1e-8)
     assert np.ptp(found.info.applications) > 0
 
 

@@ -30,8 +30,8 @@ from jaxbatt.solvers._system import System, two_rows
 OUTPUTS = 8
 """Output times in one segment."""
 _HELD, _EACH_OUTPUT, _CHANGES = 27, 3, 13
-"""State vectors that the way back holds at the least, for each output of a segment, and where the field is not constant
-(`jaxbatt bench gradient`, and N = 20 to 25)."""
+"""State vectors that the way back holds, as compiled for 20 spins and more: always, for each output of a segment, and where the
+field is not constant. Smaller chains hold fewer."""
 
 
 _Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
