@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 
@@ -13,7 +14,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxbatt._checks import concrete, known, library, real_array
-from jaxbatt._types import Axis, Rows
+from jaxbatt._order import zero_after
+from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.kernels import ONE_DEVICE, Kernels
@@ -160,7 +162,7 @@ class Operator(eqx.Module):
             along_x = turn(rows)
             out = out + turn_back(self.d_x * along_x)
         if self.d_y is not None:
-            s = self._y_sign(rows.dtype)
+            s = self._y_sign(out)
             along_y = turn(s * rows)
             out = out + s * turn_back(self.d_y * along_y)
         if self.even_strings:
@@ -169,31 +171,32 @@ class Operator(eqx.Module):
             out = out - times_i(_flip(self.kernels, self.odd_strings, self.odd, rows))
         return out, along_x, along_y
 
-    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Operator]:
-        """H v, H w, and the derivative of <w|H v> with respect to every coefficient, a pytree like the operator.
+    def paired(self, v: Rows, w: Rows, total: Operator, weight: Scalar) -> tuple[Rows, Rows, Operator]:
+        """H v, H w, and total + weight * the derivative of <w|H v> with respect to every coefficient, a pytree like the operator.
 
         The derivative with respect to a diagonal D after W is (W w) (W v), which H v and H w need all the same: all
         transformed strings at once, whatever their number.
         """
         turn, turn_back = self.kernels.transform, self.kernels.transform_back
-        hv, hw = self.d_z * v, self.d_z * w
-        d_x = d_y = None
-        if self.d_x is not None:
+        hv, hw, d_x, d_y, even, odd = self.d_z * v, self.d_z * w, total.d_x, total.d_y, total.even, total.odd
+        if self.d_x is not None and d_x is not None:
             tv, tw = turn(v), turn(w)
-            hv, hw, d_x = hv + turn_back(self.d_x * tv), hw + turn_back(self.d_x * tw), _overlap(tv, tw)
-        if self.d_y is not None:
-            s = self._y_sign(v.dtype)
+            d_x = d_x + weight * _overlap(tv, tw)
+            hv, hw = hv + turn_back(self.d_x * tv), hw + turn_back(self.d_x * tw)
+        if self.d_y is not None and d_y is not None:
+            s = self._y_sign(hv, hw, *([] if d_x is None else [d_x]))
             tv, tw = turn(s * v), turn(s * w)
-            hv, hw, d_y = hv + s * turn_back(self.d_y * tv), hw + s * turn_back(self.d_y * tw), _overlap(tv, tw)
-        even, odd = self.even, self.odd
+            d_y = d_y + weight * _overlap(tv, tw)
+            hv, hw = hv + s * turn_back(self.d_y * tv), hw + s * turn_back(self.d_y * tw)
         if self.even_strings:
-            fv, even = _flip_pair(self.kernels, self.even_strings, self.even, v, w)
-            hv, hw = hv + fv, hw + _flip(self.kernels, self.even_strings, self.even, w)
+            fv, pulled = _flip_pair(self.kernels, self.even_strings, self.even, v, w)
+            hv, hw, even = hv + fv, hw + _flip(self.kernels, self.even_strings, self.even, w), even + weight * pulled
         if self.odd_strings:
             # <w| -i (F v)> = <i w|F v>: the flips act on both rows alike.
-            fv, odd = _flip_pair(self.kernels, self.odd_strings, self.odd, v, times_i(w))
+            fv, pulled = _flip_pair(self.kernels, self.odd_strings, self.odd, v, times_i(w))
             hv, hw = hv - times_i(fv), hw - times_i(_flip(self.kernels, self.odd_strings, self.odd, w))
-        return hv, hw, Operator(_overlap(v, w), d_x, d_y, even, odd, self.even_strings, self.odd_strings, self.kernels)
+            odd = odd + weight * pulled
+        return hv, hw, dataclasses.replace(total, d_z=total.d_z + weight * _overlap(v, w), d_x=d_x, d_y=d_y, even=even, odd=odd)
 
     def bounds(self) -> Bounds:
         """The exact ranges of the diagonals and the sizes of the flipped strings, added up."""
@@ -206,10 +209,10 @@ class Operator(eqx.Module):
             radius = radius + jnp.abs(jnp.broadcast_to(coefficients, (len(strings),))).sum()
         return Bounds(center, radius)
 
-    def _y_sign(self, dtype: DTypeLike) -> Float[Array, " d"]:
-        """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
-        half = self.kernels.counts(self.d_z.shape[0].bit_length() - 1) >> 1
-        return (1 - 2 * (half & 1)).astype(dtype)
+    def _y_sign(self, *done: Rows) -> Float[Array, " d"]:
+        """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y, after what is done before."""
+        half, one = self.kernels.counts(self.d_z.shape[0].bit_length() - 1) >> 1, 1 + zero_after(*done)
+        return jnp.where(half & 1 == 1, -one, one)
 
     def astype(self, dtype: DTypeLike) -> Operator:
         """The operator in another real precision."""

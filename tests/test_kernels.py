@@ -78,6 +78,23 @@ def test_walsh_against_kronecker_products(n):
         np.testing.assert_allclose(walsh(once) / 2**n, v, rtol=0, atol=tol(dtype, 2**n * np.abs(v).max()))
 
 
+@pytest.mark.parametrize("n", [19, 21])
+def test_walsh_of_vectors_larger_than_a_block(n):
+    """By blocks and then across them: every bit by sums and differences in NumPy; batch axes pass through."""
+    rng = np.random.default_rng(n)
+    for dtype in (np.float32, np.complex128):
+        v = random_vector(rng, (2, 2**n), dtype)
+        expected = v.astype(np.complex128)
+        for bit in range(n):
+            halves = expected.reshape(2, -1, 2, 2**bit)
+            expected = np.stack([halves[:, :, 0] + halves[:, :, 1], halves[:, :, 0] - halves[:, :, 1]], axis=2)
+        out = jax.jit(walsh)(v)
+        assert out.dtype == dtype
+        np.testing.assert_allclose(out, expected.reshape(v.shape), rtol=0, atol=tol(dtype, 2 ** (n / 2) * n))
+        np.testing.assert_array_equal(out[1], jax.jit(walsh)(v[1]))
+        np.testing.assert_array_equal(out, jax.jit(jax.vmap(walsh))(v))
+
+
 # --- the operator made of both
 
 

@@ -193,8 +193,8 @@ def test_what_is_allowed():
 
 
 def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):
-    """12 spins where 48 real vectors fit: a curve is computed, a search or a gradient is not begun."""
-    monkeypatch.setattr(_checks, "available_memory", lambda: 48 * 8 * 2**12)
+    """12 spins where 40 real vectors fit: a curve is computed, a search or a gradient is not begun."""
+    monkeypatch.setattr(_checks, "available_memory", lambda: 40 * 8 * 2**12)
     battery = jb.SpinBattery(1.0, jb.nearest_neighbor(12, 1.0))
 
     def work(omega):

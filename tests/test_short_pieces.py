@@ -1,6 +1,9 @@
 """Derivatives through many short pieces of a field, which are found by an integral over time."""
 
+from typing import ClassVar
+
 import dense
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,22 +18,20 @@ RNG = np.random.default_rng(24)
 COUPLINGS = dense.random_couplings(RNG, N)
 
 
-class Dense:
+class Dense(eqx.Module):
     """A Hermitian matrix (real part, imaginary part) as the operator of an adjoint."""
 
-    pieces = 1
-    is_real = False
-
-    def __init__(self, matrix):
-        self.matrix = matrix
+    matrix: jax.Array
+    pieces: ClassVar[int] = 1
+    is_real: ClassVar[bool] = False
 
     def apply(self, rows):
         (x, y), (a, b) = rows, self.matrix
         return jnp.stack([a @ x - b @ y, a @ y + b @ x])
 
-    def paired(self, v, w):
+    def paired(self, v, w, total, weight):
         pulled = jax.grad(lambda matrix: jnp.sum(w * Dense(matrix).apply(v)))(self.matrix)
-        return self.apply(v), self.apply(w), pulled
+        return self.apply(v), self.apply(w), Dense(total.matrix + weight * pulled)
 
 
 def complex_of(rows):
@@ -54,7 +55,7 @@ def test_against_the_derivative_of_the_exponential(phase):
             Dense(matrix), jnp.zeros(()), jnp.asarray(radius), jnp.asarray(end), jnp.asarray(cotangent), jnp.asarray(length), rate
         )
 
-    slopes, before, carried = jax.jit(run)(matrix)
+    pulled, before, carried = jax.jit(run)(matrix)
     energies, states = np.linalg.eigh(hermitian)
     back = states @ (np.exp(1j * energies * length)[:, None] * states.conj().T)
     begin = back @ complex_of(end)
@@ -70,7 +71,7 @@ def test_against_the_derivative_of_the_exponential(phase):
     gradient = states.conj() @ (left.conj()[:, None] * divided * right) @ states.T
     # For a Hermitian dH only the symmetric part counts for dA, the antisymmetric one for dB.
     gradient = (gradient + gradient.T.conj()) / 2
-    slopes = [slopes[0] + slopes[0].T, slopes[1] - slopes[1].T]
+    slopes = [pulled.matrix[0] + pulled.matrix[0].T, pulled.matrix[1] - pulled.matrix[1].T]
     size_of = np.abs(gradient).max()
     assert np.abs(complex_of(before) - begin).max() <= tol(np.float64, 100)
     assert np.abs(complex_of(carried) - back @ complex_of(cotangent)).max() <= tol(np.float64, 100)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, Int
 
 _LOW = 4
 """The lowest bits, which one dense Hadamard matrix transforms: side by side in memory, they leave no vectors to butterflies."""
@@ -17,7 +19,9 @@ _RUN = 6
 """Lowest bits, whose numbers stay together while the passes above turn the order of the bits. All three were measured at N = 8 to
 22 on two CPU cores (benchmarks/NOTES.md)."""
 _CACHED = 18
-"""On a CPU: bits of the blocks that larger vectors are transformed in, so that only the bits above leave the cache."""
+"""On a CPU: bits of the blocks that larger vectors are transformed in, one after the other and each in its place."""
+_TILE = 16
+"""Bits of the tiles, out of all blocks, in which the bits above are transformed likewise."""
 
 
 @jax.jit
@@ -31,14 +35,34 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """
     n_bits = v.shape[-1].bit_length() - 1
     if n_bits <= _CACHED or jax.default_backend() != "cpu":
-        low = min(_LOW, n_bits)
-        blocks = v.reshape(*v.shape[:-1], -1, 2**low) @ jnp.asarray(_hadamard(low), v.dtype)
-        v = butterflies(blocks.reshape(v.shape), low, min(_RUN, n_bits))
+        # Fewer bits without a matrix: of products with a smaller one the last digits depend on their number.
+        low = _LOW if n_bits >= _LOW else 0
+        if low:
+            v = (v.reshape(*v.shape[:-1], -1, 2**low) @ jnp.asarray(_hadamard(low), v.dtype)).reshape(v.shape)
+        v = butterflies(v, low, min(_RUN, n_bits))
         for count in _steps(n_bits - _RUN):
             highest = v.reshape(-1, 2**count, 2 ** (n_bits - _RUN - count), 2**_RUN)
             v = jnp.stack(_mixed(highest, count), axis=2).reshape(v.shape)
         return v
-    return butterflies(jax.lax.map(walsh, v.reshape(-1, 2**_CACHED)).reshape(v.shape), _CACHED, n_bits)
+    above = n_bits - _CACHED
+    run = max(_TILE - above, _RUN)
+
+    def tile(part: Array) -> Array:
+        return butterflies(part.reshape(-1), run, run + above).reshape(part.shape)
+
+    blocks = _in_place(walsh, v.reshape(-1, 2**_CACHED), (1, 2**_CACHED))
+    return _in_place(tile, blocks, (2**above, 2**run)).reshape(v.shape)
+
+
+def _in_place(transform: Callable[[Array], Array], v: Inexact[Array, "a b"], shape: tuple[int, int]) -> Inexact[Array, "a b"]:
+    """Transforms v by parts of this shape, one after the other, with no more memory than that of v and of one part."""
+    across = v.shape[1] // shape[1]
+
+    def one(i: Int[Array, ""], v: Array) -> Array:
+        place = i // across * shape[0], i % across * shape[1]
+        return jax.lax.dynamic_update_slice(v, transform(jax.lax.dynamic_slice(v, place, shape)), place)
+
+    return jax.lax.fori_loop(0, v.size // math.prod(shape), one, v)
 
 
 def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import any_of_batch, placed
+from jaxbatt._order import zero_after
 from jaxbatt._types import Rows
 from jaxbatt.propagators._segment import Action, States, accumulate
 
@@ -78,7 +79,7 @@ def expand(
         _, end, states = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, start)
         return states, (end.before, end.here)
 
-    states = jnp.zeros((2, count, size), rows.dtype)
+    states = jnp.broadcast_to(zero_after(rows), (2, count, size))
     if n_rows == 2 or len(rows) == 1:
         return add(rows, 0, states)
 
@@ -87,7 +88,7 @@ def expand(
         states, last = add(jax.lax.dynamic_slice_in_dim(rows, r, 1), r, states)
         return states, jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, r, 0), ends, last)
 
-    return jax.lax.fori_loop(0, _used(rows), one, (states, (jnp.zeros_like(rows), jnp.zeros_like(rows))))
+    return jax.lax.fori_loop(0, _used(rows), one, (states, (rows, rows)))
 
 
 def spanned(
@@ -143,7 +144,8 @@ def _times_i(pairs: Float[Array, "2 m h"]) -> Float[Array, "2 m h"]:
 
 
 def _begin(rows: Rows, height: int) -> _Loop:
-    return _Loop(jnp.zeros_like(rows), rows, (jnp.zeros((2, len(rows), height, rows.shape[1]), rows.dtype),))
+    vectors = jnp.broadcast_to(zero_after(rows), (2, len(rows), height, rows.shape[1]))
+    return _Loop(jnp.zeros_like(rows), rows, (vectors,))
 
 
 def _filled(

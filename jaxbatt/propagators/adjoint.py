@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxbatt._order import zeros_after
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Apply
 from jaxbatt.propagators._segment import Action, States
@@ -24,8 +25,8 @@ from jaxbatt.propagators.chebyshev import Series, series
 class Differentiable(Action, Protocol):
     """A Hamiltonian that can be differentiated."""
 
-    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, Any]:
-        """H v, H w, and the derivative of <w|H v> with respect to the numbers of the operator, a pytree like it."""
+    def paired(self, v: Rows, w: Rows, total: Any, weight: Scalar) -> tuple[Rows, Rows, Any]:
+        """H v, H w, and total + weight * the derivative of <w|H v> with respect to the operator's numbers, pytrees like it."""
         ...
 
 
@@ -46,20 +47,20 @@ class _Descent(NamedTuple):
     derivative: Any
 
 
-def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: Sequence[States]) -> tuple[H, Rows]:
+def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: Sequence[States | Rows]) -> tuple[H, Rows]:
     """Derivatives of sum_m <S_m|psi(t_m)> with respect to the operator and to the initial state.
 
     Args:
         operator: H.
         terms: the series of the M times.
         top: the last two vectors of the recurrence, from :meth:`Series.states`.
-        cotangents: the S_m, in the order of the times, as arrays (2, m, d) of some of them each.
+        cotangents: the S_m, in the order of the times, as arrays (2, d) of one and (2, m, d) of several. What is left in the last
+            of them after M is not looked at.
 
     Returns:
         a pytree like the operator, and rows like the initial state (of a real one the real part).
     """
-    none = jnp.zeros_like(top[0])
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.paired, none, none)[2])
+    none, nothing = zeros_after((top[0], operator), *top)
     if not operator.is_real:
         return _descent(operator, terms, top, _sources(terms, cotangents), nothing)
 
@@ -78,10 +79,9 @@ def _descent(operator: H, terms: Series, top: tuple[Rows, ...], sources: Sources
 
     def step(k: Int[Array, ""], source: Rows, at: _Descent) -> _Descent:
         growth, back = terms.recurrence(k, source.dtype)
-        hv, hw, pulled = operator.paired(at.v, at.w)
+        hv, hw, derivative = operator.paired(at.v, at.w, at.derivative, growth / terms.radius)
         w = source + (growth / terms.radius) * (hw - terms.center * at.w) - at.w_above
         v = (growth / terms.radius) * (hv - terms.center * at.v) - back * at.v_above
-        derivative = jax.tree.map(lambda total, x: total + (growth / terms.radius) * x, at.derivative, pulled)
         return _Descent(v, at.v, w, at.w, derivative)
 
     def pair(i: Int[Array, ""], at: _Descent) -> _Descent:
@@ -121,28 +121,27 @@ def pull_short(
     terms = series(center, radius, offsets, length, rate, 1.01 * SHORT)
     states, _ = terms.states(operator, rows)
     weights = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None]
-    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:, :-1]), (states[:, :-1],))
+    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:, :-1]), (states,))
     last = terms.coefficients[:, -1].astype(rows.dtype)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows, Rows, Any]) -> tuple[Rows, Rows, Rows, Any]:
         odd, even, carried, total = carry
         # -i psi: Im <lambda|X> is Re <lambda|-i X>.
         with_even, with_odd = (jnp.stack([x[1], -x[0]]) for x in sources(i))
-        of_even, _, pulled = operator.paired(even, with_even)
+        of_even, _, total = operator.paired(even, with_even, total, one)
         growth = jnp.where(i == 0, 1, 2).astype(rows.dtype)
         odd = growth * (of_even - terms.center * even) / terms.radius - odd
         carried = carried + last[0, i] * even + last[1, i] * jnp.stack([-odd[1], odd[0]])
-        of_odd, _, more = operator.paired(odd, with_odd)
+        of_odd, _, total = operator.paired(odd, with_odd, total, one)
         even = 2 * (of_odd - terms.center * odd) / terms.radius - even
-        return odd, even, carried, jax.tree.map(lambda x, a, b: x + a + b, total, pulled, more)
+        return odd, even, carried, total
 
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(operator.paired, rows, rows)[2])
-    none = jnp.zeros_like(rows)
+    one, (none, nothing) = jnp.ones((), rows.dtype), zeros_after((rows, operator), states)
     _, _, carried, total = jax.lax.fori_loop(0, terms.pairs, pair, (none, cotangent, none, nothing))
     return total, states[:, -1], carried
 
 
-def gather_back(apply: Apply, terms: Series, cotangents: Sequence[States]) -> Rows:
+def gather_back(apply: Apply, terms: Series, cotangents: Sequence[States | Rows]) -> Rows:
     """sum_m exp(+i (H - center) t_m) S_m: what the cotangents at several times amount to at time 0."""
     sources = _sources(terms, cotangents)
 
@@ -154,11 +153,11 @@ def gather_back(apply: Apply, terms: Series, cotangents: Sequence[States]) -> Ro
         w, above = odd + 2 * terms.scaled(apply, w) - above, w
         return even + factor * terms.scaled(apply, w) - above, w
 
-    none = jnp.zeros_like(cotangents[0][:, 0])
+    none = zeros_after(cotangents[0], cotangents[-1])
     return jax.lax.fori_loop(0, terms.pairs, pair, (none, none))[0]
 
 
-def _sources(terms: Series, cotangents: Sequence[States]) -> Sources:
+def _sources(terms: Series, cotangents: Sequence[States | Rows]) -> Sources:
     """i to the sources s_k and s_{k+1}, k = 2 i, of as many cotangents as there are times; odd terms come with a factor i."""
     every, coefficients = _each(cotangents), terms.coefficients.astype(cotangents[0].dtype)
 
@@ -171,7 +170,7 @@ def _sources(terms: Series, cotangents: Sequence[States]) -> Sources:
     return at
 
 
-def _sources_of_row(terms: Series, cotangents: Sequence[States], r: Int[Array, ""]) -> Sources:
+def _sources_of_row(terms: Series, cotangents: Sequence[States | Rows], r: Int[Array, ""]) -> Sources:
     """The same of the real part, r = 0, or the imaginary part alone, as one row."""
     coefficients, sign = terms.coefficients.astype(cotangents[0].dtype), jnp.where(r == 0, 1, -1)
 
@@ -185,10 +184,10 @@ def _sources_of_row(terms: Series, cotangents: Sequence[States], r: Int[Array, "
     return at
 
 
-def _each(cotangents: Iterable[States]) -> list[Rows]:
-    return [x[:, m] for x in cotangents for m in range(x.shape[1])]
+def _each(cotangents: Iterable[States | Rows]) -> list[Rows]:
+    return [row for x in cotangents for row in ([x] if x.ndim == 2 else [x[:, m] for m in range(x.shape[1])])]
 
 
 def _total(weights: Float[Array, " m"], rows: list[Rows]) -> Rows:
     # Term by term: a product with a matrix would keep the cotangents a second time, in the order that it reads them.
-    return sum((weight * each for weight, each in zip(weights[1:], rows[1:], strict=True)), weights[0] * rows[0])
+    return sum((weight * each for weight, each in zip(weights[1:], rows[1:], strict=False)), weights[0] * rows[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -100,6 +101,11 @@ class Series(NamedTuple):
         """The series with so many pairs of terms."""
         kept = jnp.where(jnp.arange(self.coefficients.shape[2]) < needed, self.coefficients, 0)
         return self._replace(coefficients=kept, needed=needed, pairs=largest_of_batch(needed))
+
+    def at(self, times: Sequence[int], signs: Sequence[int]) -> Series:
+        """The series of some of its times, by their numbers, each with a sign."""
+        coefficients = self.coefficients[:, np.asarray(times)] * np.asarray(signs)[:, None]
+        return self._replace(coefficients=coefficients)
 
     def states(self, operator: Action, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
         """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""

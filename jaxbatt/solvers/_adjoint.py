@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._batches import any_of_batch, where_in_batch
 from jaxbatt._checks import require_memory
+from jaxbatt._order import zero_after
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
@@ -29,7 +30,7 @@ from jaxbatt.solvers._system import System, two_rows
 
 OUTPUTS = 8
 """Output times in one segment."""
-_HELD, _EACH_OUTPUT, _CHANGES = 27, 3, 13
+_HELD, _EACH_OUTPUT, _CHANGES = 16, 3, 17
 """State vectors that the way back holds, as compiled for 20 spins and more: always, for each output of a segment, and where the
 field is not constant. Smaller chains hold fewer."""
 
@@ -59,7 +60,8 @@ class Opening(NamedTuple):
     Attributes:
         time: where it ends.
         outputs: number of outputs in it.
-        states: (2, M + 1, d) the states there, and at its end.
+        states: (2, M, d) the states there.
+        end: (2, d) the state where it ends.
         bounds: what its series has as the range of the spectrum.
         top: the last two vectors of its recurrence.
         pairs: number of pairs of terms.
@@ -68,6 +70,7 @@ class Opening(NamedTuple):
     time: Scalar
     outputs: Int[Array, ""]
     states: States
+    end: Rows
     bounds: Bounds
     top: tuple[Rows, Rows]
     pairs: Int[Array, ""]
@@ -98,7 +101,7 @@ def sweep_back(
     Raises:
         ValueError: the state vectors that this holds do not fit the memory.
     """
-    width = opening.states.shape[1] - 1
+    width = opening.states.shape[1]
     held = (_HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)) * last.nbytes // system.pieces
     require_memory(held, f"a gradient with {system.solver} of {last.shape[1]:,} amplitudes", "take fewer spins")
     cotangents = jax.tree.map(lambda x: x.astype(last.dtype), cotangents)
@@ -178,14 +181,16 @@ def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin
     to_anchor = series(center, radius, -half[None], half, sweep.rate)
     anchor = to_anchor.states(operator, at.rows)[0][:, 0]
     offsets = jnp.where(outputs.mine, outputs.times - begin, 0).astype(half.dtype) - half
-    terms = series(center, radius, jnp.concatenate([offsets, half[None], -half[None]]), half, sweep.rate)
-    states, top = terms.states(operator, anchor)
-    before = states[:, -1]
-    states, derivatives = cotangent_states(sweep, operator, states[:, :-2], outputs, at.derivatives)
-    distances = series(center, radius, jnp.append(offsets + half, 2 * half), 2 * half, sweep.rate)
-    sources = states, at.cotangent[:, None]
-    carried = gather_back(operator.apply, distances, sources)
-    return before, carried, pull_states(operator, terms, top, (*sources, -carried[:, None]))[0], derivatives
+    terms = series(center, radius, jnp.concatenate([half[None], -half[None], offsets]), half, sweep.rate)
+    width = len(offsets)
+    states, top = terms.at([*range(2, width + 2), 1], [1] * (width + 1)).states(operator, anchor)
+    states, derivatives = cotangent_states(sweep, operator, states, outputs, at.derivatives)
+    distances = series(center, radius, jnp.append(2 * half, offsets + half), 2 * half, sweep.rate)
+    carried = gather_back(operator.apply, distances, (at.cotangent, states))
+    signed = terms.at(range(width + 2), [1, -1, *[1] * width])
+    pulled, _ = pull_states(operator, signed, top, (at.cotangent, carried, states))
+    done = zero_after(*jax.tree.leaves(pulled))
+    return states[:, -1] + done, carried + done, pulled, derivatives
 
 
 def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs) -> Derivatives:
@@ -195,10 +200,10 @@ def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs)
     rows = sweep.system.initial_rows()
     length = at.time.astype(radius.dtype)
     offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)
-    terms = series(center, radius, jnp.append(offsets, length), length, sweep.rate).cut(opening.pairs)
-    cotangents, derivatives = cotangent_states(sweep, operator, opening.states[:, :-1], outputs, at.derivatives)
-    carried = _turned(at.cotangent, at.rows, opening.states[:, -1])
-    pulled, start = pull_states(operator, terms, opening.top, (cotangents, carried[:, None]))
+    terms = series(center, radius, jnp.append(length, offsets), length, sweep.rate).cut(opening.pairs)
+    carried = _turned(at.cotangent, at.rows, opening.end)
+    states, derivatives = cotangent_states(sweep, operator, opening.states, outputs, at.derivatives)
+    pulled, start = pull_states(operator, terms, opening.top, (carried, states))
     if len(sweep.levels) > 1:
         ends = jnp.where(at.entered, rate_of(operator, at.rows, at.cotangent), 0)
         derivatives = derivatives._replace(edges=derivatives.edges.at[0].add(ends))
@@ -208,7 +213,8 @@ def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs)
     energy = sweep.system.energy()
     weight = -sweep.cotangents.work.sum()
     initial = two_rows(rows)
-    product, _, from_energy = energy.paired(initial, weight * initial)
+    nothing = jax.tree.map(jnp.zeros_like, energy)
+    product, _, from_energy = energy.paired(initial, initial, nothing, weight)
     start = start + (2 * weight * product)[: len(rows)]
     from_energy = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
     from_start = jax.vjp(lambda system: system.initial_rows(), sweep.system)[1](start)[0]

@@ -35,7 +35,8 @@ def _backward(kept: None, cotangent: Scalar, perturbed: Any, inputs: tuple[Syste
     (energy, operator, start), pull = jax.vjp(parts, *inputs)
     rows = two_rows(start)
     # 2 <i H_0 psi|H psi> = 2 <psi|-i H_0 H psi>.
-    driven, back, from_operator = operator.paired(rows, 2 * cotangent * times_i(energy.apply(rows)))
-    _, more, from_energy = energy.paired(rows, -2 * cotangent * times_i(driven))
+    none, one = jax.tree.map(jnp.zeros_like, (energy, operator)), jnp.ones((), rows.dtype)
+    driven, back, from_operator = operator.paired(rows, 2 * cotangent * times_i(energy.apply(rows)), none[1], one)
+    _, more, from_energy = energy.paired(rows, -2 * cotangent * times_i(driven), none[0], one)
     found = pull((from_energy, from_operator, (back + more)[: len(start)]))
     return jax.tree.map(lambda x, pulled: pulled if eqx.is_inexact_array(x) else None, inputs, found)

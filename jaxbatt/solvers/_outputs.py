@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxbatt._order import zero_after
 from jaxbatt._types import Amplitudes, Magnetization, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.solvers._system import System
@@ -81,15 +82,20 @@ def outputs_of(sweep: Sweep, first: Int[Array, ""], stop: Int[Array, ""], begin:
 def cotangent_states(
     sweep: Sweep, operator: Any, states: Float[Array, "2 m d"], outputs: Outputs, derivatives: Derivatives
 ) -> tuple[Float[Array, "2 m d"], Derivatives]:
-    """Puts in place of each state the cotangent that its record gives it; adds what H_0 and the times gain from it."""
-    energy = sweep.system.energy()
+    """Puts in place of each output's state the cotangent that its record gives it; adds what H_0 and the times gain from it.
+
+    Those of the ``states`` that come after the outputs are left as they are.
+    """
+    # After the states: the way back would hold H_0 from its beginning.
+    done = zero_after(states)
+    energy = jax.tree.map(lambda x: x + done if jnp.issubdtype(x.dtype, jnp.inexact) else x, sweep.system).energy()
     nothing = jax.tree.map(jnp.zeros_like, energy)
 
     def one(m: Int[Array, ""], carry: tuple[Array, Any, Times]) -> tuple[Array, Any, Times]:
         states, from_energy, times = carry
         rows = states[:, m]
         work, magnetization = jax.tree.map(lambda x: x[m], outputs.cotangents)
-        product, _, pulled = energy.paired(rows, rows)
+        product, _, from_energy = energy.paired(rows, rows, from_energy, work)
         cotangent = 2 * work * product
         if magnetization is not None:
             cotangent = cotangent + jax.lax.cond(
@@ -98,10 +104,9 @@ def cotangent_states(
                 lambda: jnp.zeros_like(rows),
             )
         change = jnp.where(outputs.mine[m], rate_of(operator, rows, cotangent), 0).astype(times.dtype)
-        from_energy = jax.tree.map(lambda total, x: total + work * x, from_energy, pulled)
         return states.at[:, m].set(cotangent), from_energy, times.at[outputs.positions[m]].add(change)
 
-    states, from_energy, times = jax.lax.fori_loop(0, states.shape[1], one, (states, nothing, derivatives.times))
+    states, from_energy, times = jax.lax.fori_loop(0, len(outputs.positions), one, (states, nothing, derivatives.times))
     pulled = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
     system = jax.tree.map(add, derivatives.system, pulled)
     return states, derivatives._replace(system=system, times=times)

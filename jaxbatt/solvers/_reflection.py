@@ -146,15 +146,16 @@ class ReflectionOperator(eqx.Module):
     def turned(self, rows: Rows) -> tuple[Rows, None, None]:
         return self.apply(rows), None, None
 
-    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, ReflectionOperator]:
-        """H v, H w, and the derivative of <w|H v> with respect to the numbers; the couplings are constants."""
+    def paired(self, v: Rows, w: Rows, total: ReflectionOperator, weight: Scalar) -> tuple[Rows, Rows, ReflectionOperator]:
+        """H v, H w, and total + weight * the derivative of <w|H v> with respect to the numbers; the couplings are constants."""
 
         def image(x: Scalar | None, z: Scalar | None, anisotropy: Scalar | None) -> Rows:
             return ReflectionOperator(x, z, anisotropy, self.chain).apply(v)
 
         hv, pull = jax.vjp(image, self.x, self.z, self.anisotropy)
-        x, z, anisotropy = pull(w)
-        return hv, self.apply(w), ReflectionOperator(x, z, anisotropy, jax.tree.map(jnp.zeros_like, self.chain))
+        before = total.x, total.z, total.anisotropy
+        x, z, anisotropy = jax.tree.map(lambda old, x: old + weight * x, before, pull(w))
+        return hv, self.apply(w), ReflectionOperator(x, z, anisotropy, total.chain)
 
     def bounds(self) -> Bounds:
         """The exact levels of the fields; with interactions those of the diagonal, of ZZ, and of the field along z, added up."""

@@ -95,7 +95,9 @@ class SteppedEvolution(Evolution):
         start, segment = dataclasses.replace(run, evolution=first).step(run.begin())
         assert segment.top is not None
         bounds = (run.fixed or self._stretch(jnp.zeros((), int))).bounds
-        opening = Opening(start.carry.time, start.done, segment.states, bounds, segment.top[:2], segment.top[2])
+        opening = Opening(
+            start.carry.time, start.done, segment.states[:, :-1], start.carry.state.rows, bounds, segment.top[:2], segment.top[2]
+        )
         carry, record = run.end(run.completed(start))
         return carry, record, opening
 

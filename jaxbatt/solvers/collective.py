@@ -156,10 +156,10 @@ class LadderOperator(eqx.Module):
     def turned(self, rows: Rows) -> tuple[Rows, None, None]:
         return self.apply(rows), None, None
 
-    def paired(self, v: Rows, w: Rows) -> tuple[Rows, Rows, LadderOperator]:
-        """H v, H w, and the derivative of <w|H v> with respect to fields and couplings."""
+    def paired(self, v: Rows, w: Rows, total: LadderOperator, weight: Scalar) -> tuple[Rows, Rows, LadderOperator]:
+        """H v, H w, and total + weight * the derivative of <w|H v> with respect to fields and couplings."""
         hv, pull = jax.vjp(lambda operator: operator.apply(v), self)
-        return hv, self.apply(w), pull(w)[0]
+        return hv, self.apply(w), jax.tree.map(lambda old, x: old + weight * x, total, pull(w)[0])
 
     def bounds(self) -> Bounds:
         n, diagonal = self.n_spins, self._diagonal()

@@ -85,9 +85,10 @@ def traffic(operator: Operator, rows: int) -> int:
         each D_x or D_y   (1 + r) s         the diagonal is read, the result so far is read to add to it
         flips             r (M + 2 F) s     M masks gather the whole vector; in F fused passes the result is read and written
 
-    passes: one for the dense block of the lowest four bits and one for every two bits above; on a CPU the lowest 18 bits are
-    transformed in blocks that stay in the cache, which is one pass together. Multiplications by diagonals and signs are counted
-    as fused into the passes beside them. Where gathers find in the cache what other gathers have read, it is faster than this.
+    passes: one for the dense block of the lowest four bits and one for every two bits above; on a CPU vectors of more than 2**18
+    numbers are transformed by parts that stay in the cache, two passes in all: by blocks, and across them. Multiplications by
+    diagonals and signs are counted as fused into the passes beside them. Where gathers find in the cache what other gathers have
+    read, it is faster than this.
     """
     size = operator.d_z.nbytes
     parts = sum(part is not None for part in (operator.d_x, operator.d_y))
@@ -98,5 +99,6 @@ def traffic(operator: Operator, rows: int) -> int:
 
 def _passes(size: int) -> int:
     n_bits = size.bit_length() - 1
-    low = _CACHED if n_bits > _CACHED and jax.default_backend() == "cpu" else _LOW
-    return 1 + math.ceil(max(n_bits - low, 0) / _STEP)
+    if n_bits > _CACHED and jax.default_backend() == "cpu":
+        return 2
+    return 1 + math.ceil(max(n_bits - _LOW, 0) / _STEP)
