@@ -205,3 +205,16 @@ def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):
         jb.max_power(battery, FIELD, solver=jb.StateVector())
     with pytest.raises(ValueError, match=r"a gradient with StateVector of 4,096 amplitudes needs .* GiB, but .* are available"):
         jax.grad(work)(1.0)
+
+
+@pytest.mark.parametrize("strength", [1e15, 1e100])
+def test_a_field_that_rounding_swallows(strength):
+    """Where the levels are rounded by more than the field, Spectral would see a state that never moves."""
+
+    def power(strength):
+        battery = jb.SpinBattery(1.0, jb.power_law(3, strength, 1.0), 0.2, initial_state="down")
+        return jb.max_power(battery, jb.ConstantField(4.0), solver=jb.Spectral()).power
+
+    assert power(1e4) > 60
+    with pytest.raises(ValueError, match="did not meet its tolerance"):
+        power(strength)

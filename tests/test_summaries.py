@@ -110,9 +110,13 @@ REFUSALS = [
     (lambda: jb.summarize(DATA[["steps"]]), "no variable of real numbers has the dimension 'seed'"),
     (
         lambda: jb.summarize(DATA, quantiles=(0.5, 1.5)),
-        "`quantiles` must be numbers in [0, 1], at least one, but they are (0.5, 1.5)",
+        "`quantiles` must be a list of numbers in [0, 1], at least one, but they are (0.5, 1.5)",
     ),
-    (lambda: jb.summarize(DATA, quantiles=()), "`quantiles` must be numbers in [0, 1], at least one, but they are ()"),
+    (lambda: jb.summarize(DATA, quantiles=()), "`quantiles` must be a list of numbers in [0, 1], at least one, but they are ()"),
+    (
+        lambda: jb.summarize(DATA, quantiles=0.5),
+        "`quantiles` must be a list of numbers in [0, 1], at least one, but they are 0.5",
+    ),
     (lambda: jb.summarize(jb.summarize(DATA), "alpha"), "the dataset has 'quantile' already, as after another summary"),
     (lambda: jb.summarize(DATA.rename(bound="power_stderr")), "the dataset has 'power_stderr' already"),
 ]

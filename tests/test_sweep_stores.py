@@ -231,6 +231,17 @@ def test_the_store_of_another_study_is_refused(tmp_path, fn, axes, options, word
     assert finished(path) == zarr.open_group(path)["jaxbatt_progress/finished"].size
 
 
+def test_what_a_function_holds_fixed_names_the_difference(tmp_path):
+    """A hash tells functions apart; the attributes say what differs. Where the function is the same, they may change."""
+    path = tmp_path / "study.zarr"
+    jb.sweep(lambda x: 4.0 * x, {"x": [0.5, 1.5]}, store=path, attrs={"omega": 4.0, "p": 1})
+    with pytest.raises(ValueError, match=r"the store of another study: omega was 4\.0 there and is 5\.0 here; remove it"):
+        jb.sweep(lambda x: 5.0 * x, {"x": [0.5, 1.5]}, store=path, attrs={"omega": 5.0, "p": 1})
+    with pytest.raises(ValueError, match=r"the store of another study: function was [0-9a-f]{16} there and is"):
+        jb.sweep(lambda x: 5.0 * x, {"x": [0.5, 1.5]}, store=path, attrs={"omega": 4.0, "p": 1})
+    assert jb.sweep(lambda x: 4.0 * x, {"x": [0.5, 1.5]}, store=path, attrs={"omega": 3.0}).attrs["omega"] == 3.0
+
+
 @pytest.mark.parametrize("callback", [functools.partial(jax.pure_callback, vmap_method="sequential"), io_callback])
 def test_a_store_of_what_python_computes_is_refused(tmp_path, callback):
     """Its digest would be that of a function with another constant."""

@@ -266,6 +266,18 @@ def test_results_of_a_call_fit_the_memory():
     assert built.bytes < 3 * programs._RESULTS
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_bits_of_levels_do_not_depend_on_the_lane(n):
+    """The same point in all lanes, with an odd number of times: no lane is the remainder of a product of small matrices."""
+
+    def work(alpha, copy):
+        battery = jb.SpinBattery(1.0, jb.power_law(n, 1.0, 1.0), alpha, initial_state="down")
+        return jb.charge(battery, jb.ConstantField(4.0), jnp.linspace(0.0, 0.5, 7), solver=jb.Spectral()).work
+
+    values = jb.sweep(work, {"alpha": [-0.9, -0.2, 0.7], "copy": np.arange(32.0)}).value.to_numpy()
+    np.testing.assert_array_equal(values, np.broadcast_to(values[:, :1], values.shape))
+
+
 def test_bits_of_maxima_do_not_depend_on_the_size_of_chunks(maxima):
     """Six points of a program at once, and one at a time."""
     assert_same_bits(jb.sweep(strongest, BATTERIES, batch_size=1), maxima)
@@ -469,6 +481,11 @@ def two(x):
         (wave, WAVES | {"x": [np.inf]}, {}, "axis 'x' must be finite, but it holds inf"),
         (wave, WAVES | {"x": [1.0, 2.0, 1.0]}, {}, "axis 'x' holds the value 1.0 twice"),
         (lambda s: 0.0, {"s": ["a", "a"]}, {}, "axis 's' holds the value 'a' twice"),
+        (wave, [("x", [1.0])], {}, "`axes` must be a dictionary of names and values, but it is a list"),
+        (wave, WAVES | {"x": [[1.0], [1.0, 2.0]]}, {}, "axis 'x' must be a vector of values of one kind"),
+        (lambda s: 0.0, {"s": [1, "a"]}, {}, r"axis 's' must hold values of one kind, but .* in \[1, 'a'\]"),
+        (lambda x, /: x, {"x": [1.0]}, {}, "axis 'x' is no parameter of the function; it has none that can be given by name"),
+        (wave, WAVES, {"executor": 3}, "`executor` must be an executor of .* but it is a int"),
         (wave, WAVES | {"z": [1.0]}, {}, "axis 'z' is no parameter of the function; its parameters are x, y"),
         (wave, {"x": [1.0]}, {}, "the function needs 'y', but there is no such axis"),
         (wave, WAVES, {"batch_size": 0}, "`batch_size` must be .* but it is 0"),

@@ -99,8 +99,10 @@ def exponent(scaling: Dataset, ax: Axes | None = None, *, hue: str | None = None
         The axes.
 
     Raises:
-        ValueError: a dimension that is neither x nor hue.
+        ValueError: a dimension that is neither x nor hue; a dataset that ``scaling`` did not return.
     """
+    if "local_exponent" not in scaling:
+        raise ValueError(f"`scaling` must be what jb.scaling returned, but it holds {', '.join(map(str, scaling)) or 'nothing'}.")
     x, y = scaling.attrs["x"], scaling.attrs["y"]
     values = _chosen(scaling, "local_exponent", [x] if hue is None else [hue, x])
     ax = axes()[0, 0] if ax is None else ax
@@ -130,6 +132,8 @@ def _chosen(dataset: Dataset, name: str, dims: Sequence[str]) -> DataArray:
     """A variable over exactly these dimensions, NaN where it is not valid."""
     if name not in dataset.data_vars:
         raise ValueError(f"there is no variable {name!r}; the dataset has {', '.join(map(str, dataset.data_vars))}.")
+    if len(set(dims)) < len(dims):
+        raise ValueError(f"{dims[0]!r} is given twice; name another dimension.")
     values = dataset[name]
     for dim in dims:
         if dim not in values.dims or dim not in dataset.coords:

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from jaxbatt import protocols
 from jaxbatt._checks import check_positive, concrete, require_memory
@@ -139,7 +139,13 @@ class SpectralEvolution(Evolution):
 
     def start(self) -> Carry:
         finite = functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(e)) for e in self.levels))
-        return Carry(jnp.zeros(()), (), jnp.zeros(()), jnp.zeros((), int), finite)
+        valid = finite & self._resolved()
+        return Carry(jnp.zeros(()), (), jnp.where(valid, 0.0, jnp.inf), jnp.zeros((), int), valid)
+
+    def _resolved(self) -> Bool[Array, ""]:
+        """Whether the levels are rounded by less than what charges the battery, H_0 - H: else the state does not even move."""
+        radius = jax.lax.stop_gradient(self._gain(jnp.zeros((), int)).bounds().radius)
+        return (self._rounding() <= self.tol * radius) | (radius == 0)
 
     def sample(self, carry: Carry, times: Times) -> tuple[Carry, Record]:
         together = max(1, _TOGETHER // 2**self.system.problem.model.n_spins)
@@ -167,9 +173,12 @@ class SpectralEvolution(Evolution):
 
     def _phase_error(self, time: Scalar) -> Scalar:
         """Levels are good to a few eps ||H||, and so is their phase per unit of time."""
-        eps = jnp.finfo(time.dtype).eps
+        return self._rounding() * time + 64 * len(self.edges) * jnp.finfo(time.dtype).eps
+
+    def _rounding(self) -> Scalar:
+        """How far levels may be from the exact ones."""
         size = jnp.stack([jnp.abs(e).max() for e in self.levels]).max()
-        return eps * (4 * size * time + 64 * len(self.edges))
+        return 4 * jnp.finfo(size.dtype).eps * size
 
     def _gain(self, piece: Int[Array, ""]) -> Gain:
         problem = self.system.problem

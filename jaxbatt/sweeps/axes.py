@@ -65,6 +65,8 @@ class Grid:
     @classmethod
     def of(cls, fn: Callable[..., Any], axes: Mapping[str, ArrayLike]) -> Grid:
         """Checks the axes and that ``fn`` takes their values by name."""
+        if not isinstance(axes, Mapping):
+            raise ValueError(f"`axes` must be a dictionary of names and values, but it is a {type(axes).__name__}.")
         if not axes:
             raise ValueError('`axes` is empty; give at least one, such as {"alpha": jnp.linspace(-1, 1, 21)}.')
         grid = cls(tuple((name, _checked(name, values)) for name, values in axes.items()))
@@ -146,7 +148,12 @@ def is_static(values: np.ndarray) -> bool:
 
 
 def _checked(name: str, values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"axis {name!r} must be a vector of values of one kind: {error}.") from error
+    if array.dtype.kind == "U" and isinstance(values, (list, tuple)) and not all(isinstance(value, str) for value in values):
+        raise ValueError(f"axis {name!r} must hold values of one kind, but strings stand beside numbers in {values!r}.")
     if array.ndim != 1 or not len(array):
         raise ValueError(f"axis {name!r} must be a vector of at least one value, but its shape is {array.shape}.")
     if array.dtype.kind not in _STATIC | _TRACED:
@@ -168,7 +175,8 @@ def _check_parameters(fn: Callable[..., Any], names: list[str]) -> None:
         known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise ValueError(f"axis {unknown[0]!r} is no parameter of the function; its parameters are {', '.join(known)}.")
+            named = f"its parameters are {', '.join(known)}" if known else "it has none that can be given by name"
+            raise ValueError(f"axis {unknown[0]!r} is no parameter of the function; {named}.")
     needed = [p.name for p in parameters if p.default is p.empty and p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     missing = [name for name in needed if name not in names]
     if missing:

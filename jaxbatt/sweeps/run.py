@@ -96,7 +96,7 @@ def sweep(
     layout = Layout.of(grid, variables, coords or {}, units or {})
     known = _checked(attrs or {}, _provenance(grid, programs))
     devices = 1 if mesh is None else mesh.size
-    sink = _sink(store, layout, grid.block_shape(points_of(batch_size, grid, devices)), programs, devices)
+    sink = _sink(store, layout, grid.block_shape(points_of(batch_size, grid, devices)), programs, devices, attrs or {})
     workers = Workers(executor, programs, fn, grid)
     blocks = grid.blocks(sink.block)
     missing = [number for number, done in enumerate(sink.finished()) if not done]
@@ -115,7 +115,14 @@ def sweep(
     return data.assign_attrs(notes)
 
 
-def _sink(store: str | os.PathLike[str] | None, layout: Layout, block: tuple[int, ...], programs: Programs, devices: int) -> Sink:
+def _sink(
+    store: str | os.PathLike[str] | None,
+    layout: Layout,
+    block: tuple[int, ...],
+    programs: Programs,
+    devices: int,
+    fixed: Mapping[str, str | float],
+) -> Sink:
     if store is None:
         return Memory(layout, block)
     for static in layout.grid.statics():
@@ -128,7 +135,7 @@ def _sink(store: str | os.PathLike[str] | None, layout: Layout, block: tuple[int
     described |= {f"coordinate {name}": _described(values) for name, values in layout.coords.items()}
     # The last bits depend on it.
     spread = {"devices": str(devices)} if devices > 1 else {}
-    return Store(store, layout, block, _study(layout.grid, programs) | described | _versions() | spread)
+    return Store(store, layout, block, _study(layout.grid, programs) | described | _versions() | spread, fixed)
 
 
 def _versions() -> dict[str, str]:

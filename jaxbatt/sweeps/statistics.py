@@ -52,8 +52,8 @@ def _check(dataset: xarray.Dataset, over: str, floats: dict[str, xarray.DataArra
         raise ValueError(f"`over` must be a dimension of the dataset, {', '.join(map(str, dataset.dims))}, but it is {over!r}.")
     if not floats:
         raise ValueError(f"no variable of real numbers has the dimension {over!r}; there is nothing to summarize.")
-    if not len(quantiles) or not all(0 <= q <= 1 for q in quantiles):
-        raise ValueError(f"`quantiles` must be numbers in [0, 1], at least one, but they are {tuple(quantiles)}.")
+    if not np.ndim(quantiles) or not len(quantiles) or not all(0 <= q <= 1 for q in quantiles):
+        raise ValueError(f"`quantiles` must be a list of numbers in [0, 1], at least one, but they are {quantiles}.")
     made = ["quantile", "count", *(f"{name}_{kind}" for name in floats for kind in ("stderr", "quantile"))]
     clashing = [name for name in made if name in dataset.variables or name in dataset.dims]
     if clashing:

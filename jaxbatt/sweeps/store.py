@@ -20,7 +20,7 @@ import zarr
 from jaxbatt.sweeps.axes import Index
 from jaxbatt.sweeps.layout import Layout
 
-_STUDY, _CHUNK, _PROGRESS = "jaxbatt_study", "jaxbatt_chunk", "jaxbatt_progress"
+_STUDY, _FIXED, _CHUNK, _PROGRESS = "jaxbatt_study", "jaxbatt_fixed", "jaxbatt_chunk", "jaxbatt_progress"
 
 
 class Sink(Protocol):
@@ -68,7 +68,10 @@ class Memory:
 
 
 class Store:
-    """A Zarr store: made where there is none, continued where it is one of the same study."""
+    """A Zarr store: made where there is none, continued where it is one of the same study.
+
+    ``study`` decides that. ``fixed``, what the user says that the function holds fixed, explains a difference.
+    """
 
     def __init__(
         self,
@@ -76,11 +79,12 @@ class Store:
         layout: Layout,
         block: tuple[int, ...],
         study: dict[str, str],
+        fixed: Mapping[str, str | float],
     ) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            _create(self.path, layout, block, study)
-        self._group: Any = _opened(self.path, study)
+            _create(self.path, layout, block, {_STUDY: study, _FIXED: dict(fixed), _CHUNK: list(block)})
+        self._group: Any = _opened(self.path, study, fixed)
         chunk: Any = self._group.attrs[_CHUNK]
         self.block: tuple[int, ...] = tuple(chunk)
         self._layout = layout
@@ -119,14 +123,14 @@ def _dataset(layout: Layout, arrays: Mapping[str, np.ndarray]) -> xarray.Dataset
     return xarray.Dataset(found, coords=layout.coordinates)
 
 
-def _create(path: Path, layout: Layout, block: tuple[int, ...], study: dict[str, str]) -> None:
+def _create(path: Path, layout: Layout, block: tuple[int, ...], attrs: dict[str, Any]) -> None:
     """A new store with all arrays and no chunk; it appears in one step, and where another writer was first, his stays."""
     if not path.parent.is_dir():
         raise ValueError(f"`store` must be in a directory, but there is no directory {str(path.parent)!r}.")
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         group = zarr.open_group(draft / "new", mode="w-", zarr_format=3)
-        group.attrs.update({_STUDY: study, _CHUNK: list(block)})
+        group.attrs.update(attrs)
         for name, (_, values, units) in layout.coordinates.items():
             # Zarr has no standard for strings of fixed length.
             dtype = "string" if values.dtype.kind == "U" else values.dtype
@@ -155,16 +159,23 @@ def _create(path: Path, layout: Layout, block: tuple[int, ...], study: dict[str,
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _opened(path: Path, study: dict[str, str]) -> zarr.Group:
+def _opened(path: Path, study: dict[str, str], fixed: Mapping[str, str | float]) -> zarr.Group:
     try:
         group = zarr.open_group(path, mode="r+")
         saved: Any = group.attrs[_STUDY]
     except (zarr.errors.GroupNotFoundError, FileExistsError, NotADirectoryError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is no store of a sweep; remove it, or name another one.") from error
-    for name in sorted(saved.keys() | study.keys()):
-        if saved.get(name) != study.get(name):
-            raise ValueError(
-                f"{path} is the store of another study: {name} was {saved.get(name, 'absent')} there and is "
-                f"{study.get(name, 'absent')} here; remove it, or name another one."
-            )
+    differences = _differences(saved, study)
+    if differences:
+        # A function is told by a hash: what it holds fixed says more.
+        named = _differences(group.attrs.get(_FIXED, {}), fixed) if differences[0].startswith("function") else []
+        raise ValueError(f"{path} is the store of another study: {(named + differences)[0]}; remove it, or name another one.")
     return group
+
+
+def _differences(there: Any, here: Mapping[str, str | float]) -> list[str]:
+    return [
+        f"{name} was {there.get(name, 'absent')} there and is {here.get(name, 'absent')} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]

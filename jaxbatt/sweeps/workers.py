@@ -27,6 +27,10 @@ class Workers:
     """Computes blocks in the order in which they finish: in threads of this process, or by an executor."""
 
     def __init__(self, executor: futures.Executor | None, programs: Programs, fn: Callable[..., Any], grid: Grid) -> None:
+        if executor is not None and not hasattr(executor, "submit"):
+            raise ValueError(
+                f"`executor` must be an executor of `concurrent.futures` or the like, but it is a {type(executor).__name__}."
+            )
         if isinstance(executor, futures.ProcessPoolExecutor) and _is_forking(executor):
             raise ValueError(
                 "the executor forks this process, and JAX does not survive that; pass "
