@@ -88,6 +88,7 @@ def expand(
         states, last = add(jax.lax.dynamic_slice_in_dim(rows, r, 1), r, states)
         return states, jax.tree.map(lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, r, 0), ends, last)
 
+    # The last two vectors of a part that is left out are zero, as it is itself.
     return jax.lax.fori_loop(0, _used(rows), one, (states, (rows, rows)))
 
 

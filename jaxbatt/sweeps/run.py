@@ -53,7 +53,8 @@ def sweep(
             is compiled once for all of them. Integers (numbers of spins), booleans and strings are static: it is compiled for
             each of their values.
         batch_size: points in a chunk. A chunk is computed by one worker, written at once, and lost as a whole where the
-            process is killed. The result does not depend on it (gradients of ``MeanField``: but for the last digit).
+            process is killed. The result does not depend on it (gradients of ``MeanField``: but for the last digit). Where the
+            device runs out of memory, fewer points are computed at a time from then on, and last digits may differ.
         store: path of a Zarr store. Every finished chunk is on disk at once; a sweep that was killed and is called again
             computes only what is missing, and its dataset is the same to the last bit.
         executor: where chunks are computed, any ``concurrent.futures.Executor`` that does not fork this process; by default
