@@ -74,6 +74,14 @@ REFUSALS = [
     ({"measure": {"quantities": ["curve"], "horizon": 1.0, "points": 10**12}}, "[measure] points must be at most 10000000"),
     ({"protocol": {"omega": float("inf")}}, "[protocol] omega must be finite in double precision, but it is inf."),
     ({"protocol": {"levels": "1.0", "duration": 1.0}}, "[protocol] levels must be an array of numbers, but it is '1.0'."),
+    (
+        {"axes": {"omega": [0.5, 1.0]}, "battery": BATTERY, "protocol": {"axis": "z"}},
+        "[axes] omega does nothing: a field along z leaves all spins as they are; take [protocol] axis",
+    ),
+    (
+        {"axes": {"omega": [0.5, 1.0]}, "battery": BATTERY, "protocol": {"levels": [0.0, 0.0], "duration": 1.0}},
+        "[axes] omega does nothing: the levels of the field are zero",
+    ),
     ({"axes": {"p": [0.0, 1.0]}, "battery": BATTERY}, "[axes] p does nothing: two spins are one distance apart"),
     ({"axes": {"p": [0.0, 1.0]}, "battery": TRIO | {"g": 0.0}}, "[axes] p does nothing: the couplings are zero"),
     (

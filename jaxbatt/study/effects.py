@@ -42,10 +42,22 @@ def _idle(point: Point, axes: Mapping[str, np.ndarray]) -> dict[str, str]:
         if not point.battery.interacting:
             off = "the interactions are off while charging; set [battery] interactions_while_charging"
             found |= dict.fromkeys(("couplings", "g", "p", "anisotropy", "strength"), off)
-    found = _idle_couplings(point, axes) | found
+    found = _idle_couplings(point, axes) | _idle_field(point) | found
     if not any(_is_used(point, axes, name) and name not in found for name in ("strength", "field_strength")):
         found["seed"] = "there is no disorder; give [disorder] strength or field_strength"
     return found
+
+
+def _idle_field(point: Point) -> dict[str, str]:
+    """What does nothing because no field moves the spins, which all start down or up."""
+    levels, anisotropy = point.levels, np.atleast_1d(point.fixed.get("anisotropy", 0.0))
+    if levels is not None and not np.any(levels):
+        return {"omega": "the levels of the field are zero; give others"}
+    keeps = point.direction == "z" and (len(anisotropy) == 1 or anisotropy[0] == anisotropy[1])
+    if not keeps or "charger" in point.quantities:
+        return {}
+    names = ("omega", "field", "couplings", "g", "p", "anisotropy", "strength", "field_strength")
+    return dict.fromkeys(names, 'a field along z leaves all spins as they are; take [protocol] axis = "x"')
 
 
 def _idle_couplings(point: Point, axes: Mapping[str, np.ndarray]) -> dict[str, str]:
