@@ -69,3 +69,25 @@ def test_exponents_with_their_windows_and_the_fit(hue):
         np.testing.assert_allclose(dashed[0].get_ydata(), 1.5)
         assert len(texts) == 2
     assert ax.get_ylabel() == r"Local exponent $d\ln P\,/\,d\ln N$"
+
+
+def test_geometric_sequences_are_drawn_on_a_logarithmic_scale():
+    """Cells of one width there, and none beyond zero; equidistant numbers and integers stay on a linear one."""
+    fields, steps = np.geomspace(0.01, 100.0, 9), np.linspace(1.0, 3.0, 4)
+    values = np.outer(fields, steps)
+    data = xarray.Dataset({"power": (("omega", "alpha"), values)}, {"omega": fields, "alpha": steps})
+    ax = jb.plots.heat_map(data, "power", "omega", "alpha")
+    borders = ax.collections[0].get_coordinates()[0, :, 0]
+    np.testing.assert_allclose(np.diff(np.log10(borders)), 0.5, rtol=1e-12)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    np.testing.assert_allclose(ax.get_xlim(), borders[[0, -1]], rtol=1e-12)
+    assert jb.plots.lines(data, "power", "omega", hue="alpha").get_xscale() == "log"
+    assert jb.plots.lines(data.assign_coords(omega=2 ** np.arange(9)), "power", "omega", hue="alpha").get_xscale() == "linear"
+
+
+def test_what_cannot_be_drawn_is_said():
+    data = xarray.Dataset({"power": (("omega",), [1.0, 2.0])}, {"omega": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="'omega' is given twice; name another dimension"):
+        jb.plots.lines(data, "power", "omega", hue="omega")
+    with pytest.raises(ValueError, match=r"`scaling` must be what jb\.scaling returned, but it holds power"):
+        jb.plots.exponent(data)

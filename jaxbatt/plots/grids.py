@@ -172,16 +172,30 @@ def _rows(dataset: Dataset, values: DataArray, hue: str | None, ax: Axes) -> lis
 
 
 def _axis_of(ax: Axes, dataset: Dataset, name: str, direction: str, whole: bool | None = None) -> None:
-    """The label of an axis, and ticks at whole numbers where all values are."""
+    """The label of an axis, ticks at whole numbers where all values are, and a logarithmic scale for a geometric sequence."""
     ax.set(**{f"{direction}label": label(dataset, name)})
+    if _is_geometric(dataset[name]):
+        ax.set(**{f"{direction}scale": "log"})
     if whole if whole is not None else dataset[name].dtype.kind in "iu":
         getattr(ax, f"{direction}axis").set_major_locator(MaxNLocator(integer=True))
 
 
 def _edges(places: DataArray) -> np.ndarray:
-    """The borders of cells around sorted numbers, half way between them; strings are counted."""
+    """The borders of cells around sorted numbers, half way between them (their logarithms, in a geometric sequence); strings are
+    counted.
+    """
+    if _is_geometric(places):
+        return np.exp(_edges(places.copy(data=np.log(places.to_numpy()))))
     numbers = places.to_numpy().astype(float) if places.dtype.kind in "fiu" else np.arange(float(places.size))
     if len(numbers) == 1:
         return numbers[0] + np.array([-0.5, 0.5])
     middle = (numbers[1:] + numbers[:-1]) / 2
     return np.concatenate([[1.5 * numbers[0] - 0.5 * numbers[1]], middle, [1.5 * numbers[-1] - 0.5 * numbers[-2]]])
+
+
+def _is_geometric(places: DataArray) -> bool:
+    """Whether positive numbers, at least three and not integers, grow by one factor, as those of ``logspace``."""
+    if places.dtype.kind != "f" or places.size < 3 or not bool((places > 0).all()):
+        return False
+    factors = np.diff(np.log(np.sort(places.to_numpy())))
+    return bool(np.allclose(factors, factors[0], rtol=1e-4, atol=0))
