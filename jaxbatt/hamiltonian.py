@@ -14,7 +14,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxbatt._checks import concrete, known, library, real_array
-from jaxbatt._order import zero_after
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.bounds import Bounds
@@ -162,7 +161,7 @@ class Operator(eqx.Module):
             along_x = turn(rows)
             out = out + turn_back(self.d_x * along_x)
         if self.d_y is not None:
-            s = self._y_sign(out)
+            s = self._y_sign(rows.dtype)
             along_y = turn(s * rows)
             out = out + s * turn_back(self.d_y * along_y)
         if self.even_strings:
@@ -184,7 +183,7 @@ class Operator(eqx.Module):
             d_x = d_x + weight * _overlap(tv, tw)
             hv, hw = hv + turn_back(self.d_x * tv), hw + turn_back(self.d_x * tw)
         if self.d_y is not None and d_y is not None:
-            s = self._y_sign(hv, hw, *([] if d_x is None else [d_x]))
+            s = self._y_sign(v.dtype)
             tv, tw = turn(s * v), turn(s * w)
             d_y = d_y + weight * _overlap(tv, tw)
             hv, hw = hv + s * turn_back(self.d_y * tv), hw + s * turn_back(self.d_y * tw)
@@ -209,10 +208,10 @@ class Operator(eqx.Module):
             radius = radius + jnp.abs(jnp.broadcast_to(coefficients, (len(strings),))).sum()
         return Bounds(center, radius)
 
-    def _y_sign(self, *done: Rows) -> Float[Array, " d"]:
-        """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y, after what is done before."""
-        half, one = self.kernels.counts(self.d_z.shape[0].bit_length() - 1) >> 1, 1 + zero_after(*done)
-        return jnp.where(half & 1 == 1, -one, one)
+    def _y_sign(self, dtype: DTypeLike) -> Float[Array, " d"]:
+        """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
+        half = self.kernels.counts(self.d_z.shape[0].bit_length() - 1) >> 1
+        return (1 - 2 * (half & 1)).astype(dtype)
 
     def astype(self, dtype: DTypeLike) -> Operator:
         """The operator in another real precision."""
