@@ -31,8 +31,8 @@ from jaxbatt.solvers._system import System, two_rows
 OUTPUTS = 8
 """Output times in one segment."""
 _HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 12
-"""State vectors that the way back holds, as compiled for 20 spins: always, for each output of a segment, and where the field is not
-constant."""
+"""State vectors that the way back holds, as compiled for 20 spins: always, for each output of a segment, and where the field
+is not constant."""
 
 
 _Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
