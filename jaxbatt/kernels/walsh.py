@@ -32,7 +32,16 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     multiplies by 2**N. The lowest four bits are transformed by a dense matrix, those above by butterflies, two in each pass. From
     the seventh bit on a pass takes the highest two and puts them lowest of these bits, so that the next one is the same program
     and finds its own there; after all of them every bit is back in its place.
+
+    The matrix is symmetric and its own inverse but for 2**N, which JAX is told by calling it a solution: a derivative is the same
+    program, where JAX's own way back through the loops copies the whole vector in each of their turns.
     """
+    return jax.lax.custom_linear_solve(
+        lambda x: _transformed(x) / v.shape[-1], v, lambda _, known: _transformed(known), symmetric=True
+    )
+
+
+def _transformed(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     n_bits = v.shape[-1].bit_length() - 1
     if n_bits <= _CACHED or jax.default_backend() != "cpu":
         # Fewer bits without a matrix: of products with a smaller one the last digits depend on their number.
@@ -50,7 +59,7 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     def tile(part: Array) -> Array:
         return butterflies(part.reshape(-1), run, run + above).reshape(part.shape)
 
-    blocks = _in_place(walsh, v.reshape(-1, 2**_CACHED), (1, 2**_CACHED))
+    blocks = _in_place(_transformed, v.reshape(-1, 2**_CACHED), (1, 2**_CACHED))
     return _in_place(tile, blocks, (2**above, 2**run)).reshape(v.shape)
 
 
