@@ -24,7 +24,6 @@ _TILE = 16
 """Bits of the tiles, out of all blocks, in which the bits above are transformed likewise."""
 
 
-@jax.jit
 def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """Returns sum_c (-1)**popcount(b & c) v[c] over the last axis (2**N), unnormalized, in O(N 2**N).
 
@@ -41,6 +40,7 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     )
 
 
+@jax.jit
 def _transformed(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     n_bits = v.shape[-1].bit_length() - 1
     if n_bits <= _CACHED or jax.default_backend() != "cpu":
