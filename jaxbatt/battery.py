@@ -109,7 +109,7 @@ class PauliBattery(eqx.Module):
         check_spin_count(n_spins)
         for name, part in (("energy", energy), ("drift", drift)):
             if not isinstance(part, PauliSum):
-                raise ValueError(f"`{name}` must be a PauliSum, but it is a {type(part).__name__}; see PauliSum.from_terms.")
+                raise ValueError(f"`{name}` must be a PauliSum, not of type {type(part).__name__}; see PauliSum.from_terms.")
             if part.n_spins != n_spins:
                 raise ValueError(f"`{name}` acts on {part.n_spins} spins, but n_spins = {n_spins}.")
         self.energy, self.drift = energy, drift

@@ -220,9 +220,9 @@ def _checked(result: Result, solver: Solver) -> Result:
 
 def _check_kinds(battery: Any, protocol: Any, solver: Any) -> None:
     if not isinstance(battery, (SpinBattery, PauliBattery)):
-        raise ValueError(f"`battery` must be a SpinBattery or a PauliBattery, but it is a {type(battery).__name__}.")
+        raise ValueError(f"`battery` must be a SpinBattery or a PauliBattery, but it is of type {type(battery).__name__}.")
     if not isinstance(protocol, Protocol):
-        raise ValueError(f"`protocol` must be a field, as ConstantField(4.0), but it is a {type(protocol).__name__}.")
+        raise ValueError(f"`protocol` must be a field, as ConstantField(4.0), but it is of type {type(protocol).__name__}.")
     if solver is not None:
         check_is_solver(solver)
 

@@ -62,7 +62,7 @@ def check_choices(
         raise ValueError("`optimize` runs on the host and cannot be traced; call it outside of jit, vmap and grad.")
     if not isinstance(protocol, (ConstantField, PiecewiseField, FourierField)):
         raise ValueError(
-            f"`protocol` must be a ConstantField, PiecewiseField or FourierField, but it is a {type(protocol).__name__}."
+            f"`protocol` must be a ConstantField, PiecewiseField or FourierField, but it is of type {type(protocol).__name__}."
         )
     for name, value, allowed in (
         ("objective", objective if not callable(objective) else "power", ("power", "work", "time")),

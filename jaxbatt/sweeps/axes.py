@@ -66,7 +66,7 @@ class Grid:
     def of(cls, fn: Callable[..., Any], axes: Mapping[str, ArrayLike]) -> Grid:
         """Checks the axes and that ``fn`` takes their values by name."""
         if not isinstance(axes, Mapping):
-            raise ValueError(f"`axes` must be a dictionary of names and values, but it is a {type(axes).__name__}.")
+            raise ValueError(f"`axes` must be a dictionary of names and values, but it is of type {type(axes).__name__}.")
         if not axes:
             raise ValueError('`axes` is empty; give at least one, such as {"alpha": jnp.linspace(-1, 1, 21)}.')
         grid = cls(tuple((name, _checked(name, values)) for name, values in axes.items()))

@@ -29,7 +29,7 @@ class Workers:
     def __init__(self, executor: futures.Executor | None, programs: Programs, fn: Callable[..., Any], grid: Grid) -> None:
         if executor is not None and not hasattr(executor, "submit"):
             raise ValueError(
-                f"`executor` must be an executor of `concurrent.futures` or the like, but it is a {type(executor).__name__}."
+                f"`executor` must be an executor of `concurrent.futures` or the like, but is of type {type(executor).__name__}."
             )
         if isinstance(executor, futures.ProcessPoolExecutor) and _is_forking(executor):
             raise ValueError(
