@@ -24,6 +24,8 @@ from jaxbatt.solvers._stepping import SPANNED_PHASE, SteppedEvolution
 _VECTORS, _SEARCH_VECTORS = 34, 60
 """Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals; and in a
 search for maxima, which looks at many times (N = 24 to 26)."""
+_CLOSER = 1.5
+"""Largest usual ratio of the bounds of a spectrum that NumPy finds to those by the diagonals, which take all 2**N numbers."""
 
 
 class Prepared(NamedTuple):
@@ -131,7 +133,8 @@ def _enclosures(problem: Problem) -> Enclosures | None:
         return jax.tree.map(np.asarray, Enclosures(*(local_bounds(each) for each in sums)))
 
 
-def _is_short(enclosures: Enclosures, time: np.ndarray) -> bool:
-    """Whether the field drives the state for no longer than one series spans."""
+def _is_short(enclosures: Enclosures, time: np.ndarray) -> bool | None:
+    """Whether the field drives the state for no longer than one series spans; None where only closer bounds can tell."""
     with np.errstate(all="ignore"):
-        return bool(enclosures.charging.radius * time <= SPANNED_PHASE)
+        phase = enclosures.charging.radius * time / SPANNED_PHASE
+    return True if phase <= 1 else None if phase <= _CLOSER else False
