@@ -75,11 +75,14 @@ def expand(
             piece = jnp.where(imaginary == 1, _times_i(piece), piece)
             return first + height, loop, accumulate(states, piece, loop.vectors[0].reshape(2, -1, size), operator.pieces)
 
-        start = (jnp.zeros((), int), _begin(rows, height), states)
+        vectors = jnp.broadcast_to(zero, (2, len(rows), height, size))
+        start = (jnp.zeros((), int), _Loop(jnp.zeros_like(rows), rows, (vectors,)), states)
         _, end, states = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, start)
         return states, (end.before, end.here)
 
-    states = jnp.broadcast_to(zero_after(rows), (2, count, size))
+    # After the bounds of the spectrum, too.
+    zero = zero_after(rows, coefficients).astype(rows.dtype)
+    states = jnp.broadcast_to(zero, (2, count, size))
     if n_rows == 2 or len(rows) == 1:
         return add(rows, 0, states)
 
@@ -142,11 +145,6 @@ def _table(pairs: Float[Array, "2 m h"], n_rows: int) -> Float[Array, "2 m r h"]
 def _times_i(pairs: Float[Array, "2 m h"]) -> Float[Array, "2 m h"]:
     """The same of y in place of x."""
     return jnp.stack([-pairs[1], pairs[0]])
-
-
-def _begin(rows: Rows, height: int) -> _Loop:
-    vectors = jnp.broadcast_to(zero_after(rows), (2, len(rows), height, rows.shape[1]))
-    return _Loop(jnp.zeros_like(rows), rows, (vectors,))
 
 
 def _filled(

@@ -60,7 +60,7 @@ def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: 
     Returns:
         a pytree like the operator, and rows like the initial state (of a real one the real part).
     """
-    none, nothing = zeros_after((top[0], operator), *top)
+    none, nothing = zeros_after((top[0], operator), *top, *cotangents)
     if not operator.is_real:
         return _descent(operator, terms, top, _sources(terms, cotangents), nothing)
 
@@ -89,7 +89,7 @@ def _descent(operator: H, terms: Series, top: tuple[Rows, ...], sources: Sources
         even, odd = sources(i)
         return step(2 * i, even, step(2 * i + 1, odd, at))
 
-    none = jnp.zeros_like(top[0])
+    none = zeros_after(top[0], *top)
     end = jax.lax.fori_loop(0, terms.pairs, pair, _Descent(top[0], top[1], none, none, derivative))
     return end.derivative, end.w
 

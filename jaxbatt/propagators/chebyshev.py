@@ -19,7 +19,7 @@ from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, Used, 
 from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
 
 _REACH = 400.0
-"""Largest radius * time of a segment. Its tail costs some 40 terms, so longer segments would gain little."""
+"""radius * time of the longest segment by default. Its tail costs some 40 terms, so longer segments would gain little."""
 
 _TOGETHER = 4
 """Bessel functions in one turn of the loop over their orders."""
@@ -42,6 +42,8 @@ class Chebyshev:
     """
 
     tol: float = 1e-10
+    reach: float = dataclasses.field(default=_REACH, repr=False, kw_only=True)
+    """radius * time of the longest segment."""
 
     def __post_init__(self) -> None:
         check_tolerance(self.tol)
@@ -57,15 +59,15 @@ class Chebyshev:
         rate: Scalar,
     ) -> Segment:
         """See :class:`jaxbatt.propagators.Propagator`."""
-        reach = jnp.minimum(limit, longest(radius))
-        terms = series(center, radius, jnp.append(jnp.minimum(offsets, reach), reach), reach, rate)
+        reach = jnp.minimum(limit, longest(radius, self.reach))
+        terms = series(center, radius, jnp.append(jnp.minimum(offsets, reach), reach), reach, rate, self.reach)
         states, top = terms.states(operator, rows)
         return Segment(states, reach, terms.error, 2 * terms.needed, (*top, terms.needed))
 
 
-def longest(radius: Scalar) -> Scalar:
-    """The longest time that one series can span."""
-    return _REACH / _widened(radius)
+def longest(radius: Scalar, most: float = _REACH) -> Scalar:
+    """The longest time that one series can span, with radius * time up to ``most``."""
+    return most / _widened(radius)
 
 
 def term_count(most: float) -> int:
@@ -140,20 +142,33 @@ def series(
     """
     eps, n_terms = jnp.finfo(radius.dtype).eps, term_count(most)
     radius = _widened(radius)
-    tails = _tail_bounds(radius * reach, n_terms)
-    last = jnp.argmax(tails <= jnp.maximum(rate * reach, eps / 16))
+    last, tail = _last_term(radius * reach, n_terms, jnp.maximum(rate * reach, eps / 16))
     needed = (last + 2) // 2
     coefficients = jnp.where(jnp.arange(n_terms // 2) < needed, _coefficients(radius * offsets, n_terms), 0)
-    return Series(center, radius, coefficients, needed, largest_of_batch(needed), tails[last] + 2 * eps * needed)
+    return Series(center, radius, coefficients, needed, largest_of_batch(needed), tail + 2 * eps * needed)
 
 
 def _widened(radius: Scalar) -> Scalar:
     return radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny
 
 
-def _tail_bounds(z: Scalar, n_terms: int) -> Float[Array, " k"]:
-    """Bounds of sum_{j > k} 2 |J_j(z)|, k = 0, 1, ...: geometric sums of |J_j(z)| <= exp(sqrt(j^2 - z^2) - j arccosh(j / z))."""
-    order = jnp.arange(1, n_terms + 1, dtype=z.dtype)
+def _last_term(z: Scalar, n_terms: int, allowed: Scalar) -> tuple[Int[Array, ""], Scalar]:
+    """The first k < n_terms whose tail is no more than allowed, found by halves (the bounds fall with k), and its bound."""
+
+    def halved(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) // 2
+        meets = _tail_bound(z, middle) <= allowed
+        return jnp.where(meets, low, middle + 1), jnp.where(meets, middle, high)
+
+    ends = jnp.zeros((), int), jnp.asarray(n_terms - 1)
+    last = jax.lax.fori_loop(0, n_terms.bit_length(), halved, ends)[1]
+    return last, _tail_bound(z, last)
+
+
+def _tail_bound(z: Scalar, k: Int[Array, ""]) -> Scalar:
+    """Bounds sum_{j > k} 2 |J_j(z)|: a geometric sum of |J_j(z)| <= exp(sqrt(j^2 - z^2) - j arccosh(j / z))."""
+    order = (k + 1).astype(z.dtype)
     z = jnp.maximum(z, jnp.finfo(z.dtype).eps)
     ratio = order / z
     beyond = ratio > 1

@@ -25,11 +25,25 @@ from jaxbatt.hamiltonian import times_i
 from jaxbatt.propagators import States
 from jaxbatt.propagators.adjoint import SHORT, gather_back, pull_short, pull_states
 from jaxbatt.propagators.chebyshev import longest, series
-from jaxbatt.solvers._outputs import Cotangents, Derivatives, Outputs, Sweep, add, cotangent_states, outputs_of, rate_of
+from jaxbatt.solvers._outputs import (
+    Cotangents,
+    Derivatives,
+    Outputs,
+    Sweep,
+    add,
+    cotangent_states,
+    late_numbers,
+    outputs_of,
+    rate_of,
+)
 from jaxbatt.solvers._system import System, two_rows
 
 OUTPUTS = 8
 """Output times in one segment."""
+WHOLE = 25600.0
+"""radius * time up to which all of an evolution with no more outputs, under a constant field, is one segment..."""
+WHOLE_START = 2**11
+"""... of so many amplitudes or more: of fewer the coefficients of such a series would take more memory than the states."""
 _HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 12
 """State vectors that the way back holds, as compiled for 20 spins: always, for each output of a segment, and where the field
 is not constant."""
@@ -61,7 +75,7 @@ class Opening(NamedTuple):
         time: where it ends.
         outputs: number of outputs in it.
         states: (2, M, d) the states there.
-        end: (2, d) the state where it ends.
+        rest: (2, d) the state where it ends, and that at the last of the times; None where it is all of the evolution.
         bounds: what its series has as the range of the spectrum.
         top: the last two vectors of its recurrence.
         pairs: number of pairs of terms.
@@ -70,7 +84,7 @@ class Opening(NamedTuple):
     time: Scalar
     outputs: Int[Array, ""]
     states: States
-    end: Rows
+    rest: tuple[Rows, Rows] | None
     bounds: Bounds
     top: tuple[Rows, Rows]
     pairs: Int[Array, ""]
@@ -83,10 +97,9 @@ def sweep_back(
     tol: float,
     times: Times,
     cotangents: Cotangents,
-    last: Rows,
     opening: Opening,
 ) -> Derivatives:
-    """Derivatives of sum(cotangents * record), given the state at the last of the times.
+    """Derivatives of sum(cotangents * record).
 
     Args:
         system: the battery in the space of its solver.
@@ -95,45 +108,55 @@ def sweep_back(
         tol: error allowed to the states on the way back.
         times: (T,) output times.
         cotangents: of the work (T,) and of the magnetization (T, 3).
-        last: (2, d) the state at times[-1].
-        opening: the first segment.
+        opening: the first segment, or all of the evolution.
 
     Raises:
         ValueError: the state vectors that this holds do not fit the memory.
     """
-    width = opening.states.shape[1]
-    held = (_HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)) * last.nbytes // system.pieces
-    require_memory(held, f"a gradient with {system.solver} of {last.shape[1]:,} amplitudes", "take fewer spins")
-    cotangents = jax.tree.map(lambda x: x.astype(last.dtype), cotangents)
+    width, (_, size), dtype = opening.states.shape[1], opening.top[0].shape, opening.top[0].dtype
+    states = _HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)
+    held = states * 2 * size * dtype.itemsize // system.pieces
+    require_memory(held, f"a gradient with {system.solver} of {size:,} amplitudes", "take fewer spins")
+    cotangents = jax.tree.map(lambda x: x.astype(dtype), cotangents)
     matters = cotangents.work != 0
     if cotangents.magnetization is not None:
         matters = matters | jnp.any(cotangents.magnetization != 0, axis=1)
     order = jnp.argsort(~matters, stable=True)
-    rate = jnp.asarray(tol, last.dtype) / 2 / jnp.maximum(times[-1].astype(last.dtype), jnp.finfo(last.dtype).tiny ** 0.5)
+    rate = jnp.asarray(tol, dtype) / 2 / jnp.maximum(times[-1].astype(dtype), jnp.finfo(dtype).tiny ** 0.5)
     sorted_times = jnp.where(jnp.sort(~matters), jnp.inf, times[order])
     sweep = Sweep(system, levels, edges, rate, sorted_times, order, jax.tree.map(lambda x: x[order], cotangents))
 
     if len(levels) == 1:
         sweep = sweep._replace(fixed=(system.generator(levels[0]), opening.bounds))
-    in_first = jnp.sum(matters & (jnp.arange(len(times)) < opening.outputs))
     zeros = Derivatives(*(jax.tree.map(_zeros, x) for x in (system, levels, edges, times)))
-    piece = jnp.searchsorted(edges, times[-1], side="left").clip(max=len(levels) - 1)
-    start = _Point(times[-1], piece, jnp.zeros((), bool), two_rows(last), jnp.zeros_like(two_rows(last)), matters.sum(), zeros)
-
-    def unfinished(at: _Point) -> Array:
-        return (at.time > opening.time) | (at.outputs > in_first)
-
-    at = jax.lax.while_loop(unfinished, lambda at: _segment(sweep, at, opening.time, in_first, width), start)
+    at = None if opening.rest is None else _down_to(sweep, opening, times[-1], opening.rest[1], matters, zeros)
     mine = jnp.arange(width) < opening.outputs
     first = jax.tree.map(lambda x: x[:width], cotangents).where(mine)
     outputs = Outputs(jnp.arange(width), mine, times[:width], first)
     # A branch that is always taken: else XLA does beforehand what does not wait for the way back, and holds it all the while.
-    arrived = any_of_batch(~(at.time > opening.time))
-    return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs), lambda: at.derivatives)
+    arrived = any_of_batch(~(opening.time < 0 if at is None else at.time > opening.time))
+    found = zeros if at is None else at.derivatives
+    return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs, found), lambda: found)
 
 
 def _zeros(x: Any) -> Any:
     return jnp.zeros_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+
+
+def _down_to(sweep: Sweep, opening: Opening, time: Scalar, rows: Rows, matters: Bool[Array, " t"], zeros: Derivatives) -> _Point:
+    """From the last of the times, with the state there, back to the end of the first segment."""
+    in_first = jnp.sum(matters & (jnp.arange(len(matters)) < opening.outputs))
+    piece = jnp.searchsorted(sweep.edges, time, side="left").clip(max=len(sweep.levels) - 1)
+    rows = two_rows(rows)
+    start = _Point(time, piece, jnp.zeros((), bool), rows, jnp.zeros_like(rows), matters.sum(), zeros)
+
+    def unfinished(at: _Point) -> Array:
+        return (at.time > opening.time) | (at.outputs > in_first)
+
+    def segment(at: _Point) -> _Point:
+        return _segment(sweep, at, opening.time, in_first, opening.states.shape[1])
+
+    return jax.lax.while_loop(unfinished, segment, start)
 
 
 def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], width: int) -> _Point:
@@ -193,26 +216,32 @@ def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin
     return states[:, -1] + done, carried + done, pulled, derivatives
 
 
-def _first_segment(sweep: Sweep, at: _Point, opening: Opening, outputs: Outputs) -> Derivatives:
-    """From ``at`` back to t = 0."""
+def _first_segment(sweep: Sweep, at: _Point | None, opening: Opening, outputs: Outputs, derivatives: Derivatives) -> Derivatives:
+    """From ``at``, where there is anything after the segment, back to t = 0."""
     operator, _ = sweep.driving(jnp.zeros((), int))
     center, radius = opening.bounds
     rows = sweep.system.initial_rows()
-    length = at.time.astype(radius.dtype)
+    length = opening.time.astype(radius.dtype)
     offsets = jnp.where(outputs.mine, outputs.times, 0).astype(length.dtype)
-    terms = series(center, radius, jnp.append(length, offsets), length, sweep.rate).cut(opening.pairs)
-    carried = _turned(at.cotangent, at.rows, opening.end)
-    states, derivatives = cotangent_states(sweep, operator, opening.states, outputs, at.derivatives)
-    pulled, start = pull_states(operator, terms, opening.top, (carried, states))
-    if len(sweep.levels) > 1:
+    states, derivatives = cotangent_states(sweep, operator, opening.states, outputs, derivatives)
+    if at is None or opening.rest is None:
+        terms = series(center, radius, offsets, length, sweep.rate, WHOLE).cut(opening.pairs)
+        pulled, start = pull_states(operator, terms, opening.top, (states,))
+    else:
+        terms = series(center, radius, jnp.append(length, offsets), length, sweep.rate).cut(opening.pairs)
+        carried = _turned(at.cotangent, at.rows, opening.rest[0])
+        pulled, start = pull_states(operator, terms, opening.top, (carried, states))
+    if at is not None and len(sweep.levels) > 1:
         ends = jnp.where(at.entered, rate_of(operator, at.rows, at.cotangent), 0)
         derivatives = derivatives._replace(edges=derivatives.edges.at[0].add(ends))
     derivatives = _add_generator(sweep, jnp.zeros((), int), pulled, derivatives)
 
     # W(t) = <H_0>_t - <H_0>_0, and the initial state may be differentiated, too.
-    energy = sweep.system.energy()
+    # After the rest: the way back would hold H_0 from its beginning.
+    late, initial = late_numbers((sweep.system, rows), start)
+    energy = late.energy()
     weight = -sweep.cotangents.work.sum()
-    initial = two_rows(rows)
+    initial = initial if energy.is_real else two_rows(initial)
     nothing = jax.tree.map(jnp.zeros_like, energy)
     product, _, from_energy = energy.paired(initial, initial, nothing, weight)
     start = start + (2 * weight * product)[: len(rows)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from jaxbatt._order import zero_after
 from jaxbatt._types import Amplitudes, Magnetization, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.solvers._system import System
+
+T = TypeVar("T")
 
 
 class Cotangents(NamedTuple):
@@ -87,8 +89,7 @@ def cotangent_states(
     Those of the ``states`` that come after the outputs are left as they are.
     """
     # After the states: the way back would hold H_0 from its beginning.
-    done = zero_after(states)
-    energy = jax.tree.map(lambda x: x + done if jnp.issubdtype(x.dtype, jnp.inexact) else x, sweep.system).energy()
+    energy = late_numbers(sweep.system, states).energy()
     nothing = jax.tree.map(jnp.zeros_like, energy)
 
     def one(m: Int[Array, ""], carry: tuple[Array, Any, Times]) -> tuple[Array, Any, Times]:
@@ -110,6 +111,12 @@ def cotangent_states(
     pulled = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
     system = jax.tree.map(add, derivatives.system, pulled)
     return states, derivatives._replace(system=system, times=times)
+
+
+def late_numbers(numbers: T, *arrays: Array) -> T:
+    """The same numbers, of which nothing is made before these arrays."""
+    done = zero_after(*arrays)
+    return jax.tree.map(lambda x: x + done.astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else x, numbers)
 
 
 def add(*parts: Any) -> Any:

@@ -15,7 +15,7 @@ from jaxbatt._batches import where_in_batch
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.propagators import Chebyshev, Kept, Propagator, Seen, Segment, Used
 from jaxbatt.propagators.chebyshev import series, term_count
-from jaxbatt.solvers._adjoint import OUTPUTS, Opening, sweep_back
+from jaxbatt.solvers._adjoint import OUTPUTS, WHOLE, WHOLE_START, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record, Window
 from jaxbatt.solvers._differentiation import guarded
 from jaxbatt.solvers._initial import initial_rate
@@ -91,15 +91,15 @@ class SteppedEvolution(Evolution):
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
         run = self._run(self.start(), times, self._fixed())
-        first = dataclasses.replace(self, propagator=Chebyshev(self.propagator.tol))
-        start, segment = dataclasses.replace(run, evolution=first).step(run.begin())
+        is_all = run.fixed is not None and len(times) <= self.held and run.before.state.rows.shape[1] >= WHOLE_START
+        series = Chebyshev(self.propagator.tol, reach=WHOLE) if is_all else Chebyshev(self.propagator.tol)
+        start, segment = dataclasses.replace(run, evolution=dataclasses.replace(self, propagator=series)).step(run.begin())
         assert segment.top is not None
         bounds = (run.fixed or self._stretch(jnp.zeros((), int))).bounds
-        opening = Opening(
-            start.carry.time, start.done, segment.states[:, :-1], start.carry.state.rows, bounds, segment.top[:2], segment.top[2]
-        )
-        carry, record = run.end(run.completed(start))
-        return carry, record, opening
+        carry, record = run.end(start if is_all else run.completed(start))
+        rest = None if is_all else (start.carry.state.rows, carry.state.rows)
+        top, pairs = segment.top[:2], segment.top[2]
+        return carry, record, Opening(start.carry.time, start.done, segment.states[:, :-1], rest, bounds, top, pairs)
 
     def _fixed(self) -> Stretch | None:
         return self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
@@ -276,22 +276,22 @@ def _differentiable_curve(inputs: tuple[SteppedEvolution, Times]) -> tuple[Carry
 
 
 @_differentiable_curve.def_fwd
-def _curve_forward(perturbed: Any, inputs: tuple[SteppedEvolution, Times]) -> tuple[tuple[Carry, Record], tuple[Rows, Opening]]:
+def _curve_forward(perturbed: Any, inputs: tuple[SteppedEvolution, Times]) -> tuple[tuple[Carry, Record], Opening]:
     evolution, times = inputs
     few = dataclasses.replace(evolution, held=min(evolution.held, OUTPUTS))
     carry, record, opening = few.opened(times)
-    return (carry, record), (carry.state.rows, opening)
+    return (carry, record), opening
 
 
 @_differentiable_curve.def_bwd
 def _curve_backward(
-    kept: tuple[Rows, Opening], cotangents: tuple[Carry, Record], perturbed: Any, inputs: tuple[SteppedEvolution, Times]
+    opening: Opening, cotangents: tuple[Carry, Record], perturbed: Any, inputs: tuple[SteppedEvolution, Times]
 ) -> Any:
     """Only the record is differentiated; the carry holds the state, which no result shows."""
     evolution, times = inputs
     work, magnetization = cotangents[1]
     asked, tol = Cotangents(jnp.zeros(len(times)) if work is None else work, magnetization), evolution.propagator.tol
-    found = sweep_back(evolution.system, evolution.levels, evolution.edges, tol, times, asked, *kept)
+    found = sweep_back(evolution.system, evolution.levels, evolution.edges, tol, times, asked, opening)
     nothing = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else None, evolution)
     where = (found.system, found.levels, found.edges)
     return eqx.tree_at(lambda e: (e.system, e.levels, e.edges), nothing, where), found.times
