@@ -5,7 +5,8 @@ itself, which is undone by unitarity, segment after segment. On a segment [t', t
 middle as anchor, the derivative of all that the state went through is that of a Chebyshev series at times of either sign:
 the cotangents of the outputs at theirs, that of t at its end, and that of t', with the opposite sign, at its beginning.
 Where the segment is short and without outputs, as most pieces of a finely cut field are, an integral over time costs less.
-The first segment has the initial state as its anchor, and remains in real arithmetic where that is real.
+The first segment has the initial state as its anchor, and remains in real arithmetic where that is real. Under a constant field
+with few outputs it is all there is: no other is compiled.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ WHOLE_START = 2**11
 _HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 12
 """State vectors that the way back holds, as compiled for 20 spins: always, for each output of a segment, and where the field
 is not constant."""
+_HELD_WHOLE, _EACH_OF_WHOLE, _SPINS = 12, 2, 8
+"""The same where there is one segment: always, for each output, and where something depends on the magnetization."""
 
 
 _Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
@@ -114,7 +117,10 @@ def sweep_back(
         ValueError: the state vectors that this holds do not fit the memory.
     """
     width, (_, size), dtype = opening.states.shape[1], opening.top[0].shape, opening.top[0].dtype
-    states = _HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)
+    if opening.rest is None:
+        states = _HELD_WHOLE + _EACH_OF_WHOLE * width + (0 if cotangents.magnetization is None else _SPINS)
+    else:
+        states = _HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)
     held = states * 2 * size * dtype.itemsize // system.pieces
     require_memory(held, f"a gradient with {system.solver} of {size:,} amplitudes", "take fewer spins")
     cotangents = jax.tree.map(lambda x: x.astype(dtype), cotangents)
