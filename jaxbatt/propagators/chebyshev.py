@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import largest_of_batch, placed
+from jaxbatt._checks import check_positive
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, Used, expand, spanned
 from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
@@ -34,19 +35,20 @@ class Chebyshev:
 
     Args:
         tol: bound of the truncation error of the state (2-norm) at the last time.
+        reach: radius * time of the longest series, whose coefficients are all held; longer evolutions take several.
 
     Raises:
-        ValueError: tol <= 0.
+        ValueError: tol <= 0 or reach <= 0.
 
     Source: Tal-Ezer and Kosloff, J. Chem. Phys. 81, 3967 (1984); Kapteyn's inequality: DLMF 10.14.8.
     """
 
     tol: float = 1e-10
     reach: float = dataclasses.field(default=_REACH, repr=False, kw_only=True)
-    """radius * time of the longest segment."""
 
     def __post_init__(self) -> None:
         check_tolerance(self.tol)
+        check_positive("reach", self.reach, f"the default is {_REACH:g}")
 
     def advance(
         self,
