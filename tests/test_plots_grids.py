@@ -1,5 +1,6 @@
 """Drawings of datasets: what is drawn is what is in the dataset."""
 
+import matplotlib
 import numpy as np
 import pytest
 import xarray
@@ -83,6 +84,18 @@ def test_geometric_sequences_are_drawn_on_a_logarithmic_scale():
     np.testing.assert_allclose(ax.get_xlim(), borders[[0, -1]], rtol=1e-12)
     assert jb.plots.lines(data, "power", "omega", hue="alpha").get_xscale() == "log"
     assert jb.plots.lines(data.assign_coords(omega=2 ** np.arange(9)), "power", "omega", hue="alpha").get_xscale() == "linear"
+
+
+def test_geometric_sequences_are_told_apart_by_the_logarithm():
+    """More lines than a legend holds: equal steps of color for equal factors; for equidistant numbers equal differences."""
+    fields = np.geomspace(0.01, 100.0, 9)
+    data = xarray.Dataset({"power": (("omega", "alpha"), np.ones((9, 4)))}, {"omega": fields, "alpha": np.arange(4.0)})
+    shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, 9))
+    for dataset in (data, data.assign_coords(omega=np.linspace(1, 3, 9))):
+        ax = jb.plots.lines(dataset, "power", "alpha", hue="omega")
+        np.testing.assert_allclose([line.get_color() for line in ax.lines], shades, atol=0.01)
+    bars = [ax.figure.axes[1] for ax in (jb.plots.lines(data, "power", "alpha", hue="omega"), ax)]
+    assert [bar.get_yscale() for bar in bars] == ["log", "linear"]
 
 
 def test_what_cannot_be_drawn_is_said():

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 from xarray import DataArray, Dataset
 
@@ -158,7 +158,8 @@ def _rows(dataset: Dataset, values: DataArray, hue: str | None, ax: Axes) -> lis
     kinds = values[hue].to_numpy()
     rows = [values.isel({hue: k}) for k in range(len(kinds))]
     if len(kinds) > len(COLORS) and kinds.dtype.kind in "fiu":
-        shade = ScalarMappable(Normalize(kinds.min(), kinds.max()), "viridis")
+        scale = LogNorm if _is_geometric(values[hue]) else Normalize
+        shade = ScalarMappable(scale(kinds.min(), kinds.max()), "viridis")
         figure_of(ax).colorbar(shade, ax=ax, label=label(dataset, hue))
         return [({"color": shade.to_rgba(kind), "marker": "o"}, row) for kind, row in zip(kinds, rows, strict=True)]
     looks: list[dict[str, Any]] = [
