@@ -147,3 +147,18 @@ def test_memory(outputs, most):
 
     lowered = jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(4.0, jb.power_law(n, 1.0, 1.0))
     assert lowered.compile().memory_analysis().temp_size_in_bytes / (16 * 2**n) < most
+
+
+def test_a_ladder_takes_several():
+    """Its spectrum grows with the square of the spins: one series would not span it."""
+    n, end = 2**11, 0.02
+
+    def loss(omega, coupling):
+        battery = jb.SpinBattery(1.0, jb.power_law(n, coupling / n, 0.0), 0.0, initial_state="down")
+        return jb.charge(battery, jb.ConstantField(omega), [end], solver=jb.Collective()).work[0] / n
+
+    # Without coupling W = 2 N B sin^2(omega t).
+    found = gradient(loss, 3.0, 0.0)[0]
+    np.testing.assert_allclose(found, 2 * end * np.sin(2 * 3.0 * end), rtol=1e-6)
+    strong = gradient(loss, 3.0, 4000.0)
+    assert np.all(np.isfinite(strong))

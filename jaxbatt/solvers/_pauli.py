@@ -65,6 +65,7 @@ class PauliSystem(System):
     """The 2**N amplitudes of a Pauli-sum battery."""
 
     solver: ClassVar[str] = "StateVector"
+    one_series: ClassVar[bool] = True
     problem: Problem
     dtype: str = eqx.field(static=True)
     kernels: Kernels = eqx.field(static=True, default=ONE_DEVICE)

@@ -91,7 +91,8 @@ class SteppedEvolution(Evolution):
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
         run = self._run(self.start(), times, self._fixed())
-        is_all = run.fixed is not None and len(times) <= self.held and run.before.state.rows.shape[1] >= WHOLE_START
+        is_large = self.system.one_series and run.before.state.rows.shape[1] >= WHOLE_START
+        is_all = run.fixed is not None and len(times) <= self.held and is_large
         series = Chebyshev(self.propagator.tol, reach=WHOLE) if is_all else Chebyshev(self.propagator.tol)
         start, segment = dataclasses.replace(run, evolution=dataclasses.replace(self, propagator=series)).step(run.begin())
         assert segment.top is not None

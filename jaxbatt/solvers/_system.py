@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -74,6 +74,8 @@ class System(eqx.Module):
     """A battery in the space that its solver, whose name it knows, works in."""
 
     solver: eqx.AbstractClassVar[str]
+    one_series: ClassVar[bool] = False
+    """Whether the spectrum is narrow enough that the derivative of an evolution may always be found from one series."""
 
     @property
     def pieces(self) -> int:
