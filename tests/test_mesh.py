@@ -103,7 +103,8 @@ def test_two_processes():
 
 
 def test_no_device_holds_the_whole_state():
-    """The temporary memory of a gradient falls with their number, and nothing is gathered on the way."""
+    """The temporary memory of a gradient falls with their number (but for the coefficients of its series, which each device
+    has), and nothing is gathered on the way."""
     one, eight = finish(start(8, "programs"))
     assert "all-to-all" in eight["collectives"]
     assert "all-gather" not in eight["collectives"]

@@ -193,12 +193,12 @@ def test_what_is_allowed():
 
 
 def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):
-    """12 spins where 40 real vectors fit: a curve is computed, a search or a gradient is not begun."""
-    monkeypatch.setattr(_checks, "available_memory", lambda: 40 * 8 * 2**12)
+    """12 spins where 39 real vectors fit: a curve is computed, a search or a gradient of four outputs is not begun."""
+    monkeypatch.setattr(_checks, "available_memory", lambda: 39 * 8 * 2**12)
     battery = jb.SpinBattery(1.0, jb.nearest_neighbor(12, 1.0))
 
     def work(omega):
-        return jb.charge(battery, jb.ConstantField(omega), [0.0, 0.2], solver=jb.StateVector()).work[1]
+        return jb.charge(battery, jb.ConstantField(omega), [0.0, 0.1, 0.15, 0.2], solver=jb.StateVector()).work[3]
 
     assert np.isfinite(work(1.0))
     with pytest.raises(ValueError, match=r"StateVector with 12 spins needs .* GiB, but .* are available; take fewer spins"):
