@@ -43,7 +43,7 @@ OUTPUTS = 8
 """Output times in one segment."""
 WHOLE = 25600.0
 """radius * time up to which all of an evolution with no more outputs, under a constant field, is one segment..."""
-WHOLE_START = 2**11
+WHOLE_START = 2**12
 """... of so many amplitudes or more: of fewer the coefficients of such a series would take more memory than the states."""
 _HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 12
 """State vectors that the way back holds, as compiled for 20 spins: always, for each output of a segment, and where the field
