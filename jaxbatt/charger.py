@@ -14,6 +14,7 @@ from jaxbatt._checks import require_memory
 from jaxbatt._linalg import eigh
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.battery import Battery
+from jaxbatt.frames import turned
 from jaxbatt.hamiltonian import Operator
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.protocols import Protocol
@@ -89,7 +90,7 @@ def charger_scale(battery: Battery, protocol: Protocol) -> ChargerScale:
         )
     n, dtype = battery.n_spins, jnp.zeros(()).dtype
     require_memory(_VECTORS * 2**n * dtype.itemsize, f"charger_scale with {n} spins", "take fewer spins")
-    return _scale(problem_of(battery, protocol), str(dtype))
+    return _scale(problem_of(*turned(battery, protocol)), str(dtype))
 
 
 @eqx.filter_jit

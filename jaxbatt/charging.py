@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool
 from jaxbatt._checks import check_positive, check_times, concrete, known
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
+from jaxbatt.frames import turned, turned_back
 from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak, solving
@@ -56,7 +57,8 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
     horizon = times[-1] if known_times is None else known_times[-1]
     solver = solver if solver is not None else default_solver(battery, protocol, horizon)
     with solving(solver):
-        return _checked(_charge(solver, solver.prepare(battery, protocol, horizon), times), solver)
+        problem = solver.prepare(*turned(battery, protocol), horizon)
+        return _checked(_charge(solver, problem, times, protocol.axis == "y"), solver)
 
 
 def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = None, first_peak: bool = False) -> Peak:
@@ -138,14 +140,16 @@ def _maximum(
 ) -> Peak:
     solver = solver if solver is not None else default_solver(battery, protocol, horizon)
     with solving(solver):
-        return _checked(_peak(solver, solver.prepare(battery, protocol), objective, first, jnp.asarray(horizon, float)), solver)
+        problem = solver.prepare(*turned(battery, protocol))
+        return _checked(_peak(solver, problem, objective, first, jnp.asarray(horizon, float)), solver)
 
 
 @eqx.filter_jit
-def _charge(solver: Solver, problem: Any, times: Times) -> ChargingCurve:
+def _charge(solver: Solver, problem: Any, times: Times, along_y: bool) -> ChargingCurve:
     evolution = solver.evolve(problem)
     carry, record = evolution.curve(times)
     work, magnetization = _poisoned(record, carry.valid)
+    magnetization = turned_back(magnetization) if along_y else magnetization
     return ChargingCurve(times, work, work / jnp.where(times > 0, times, jnp.inf), magnetization, _info(carry, solver))
 
 

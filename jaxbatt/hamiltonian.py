@@ -117,13 +117,11 @@ class Operator(eqx.Module):
     def charging(cls, drift: PauliSum, axis: Axis, level: Float[Array, "*n"], kernels: Kernels = ONE_DEVICE) -> Operator:
         """drift + field, placed for :meth:`paired`.
 
-        A field that is the same for all spins and flips alone keeps its one coefficient, whose derivative is one product.
+        A field along x that is the same for all spins and flips alone keeps its one coefficient, whose derivative is one product.
         """
         placed = cls.products(drift + one_body(drift.n_spins, axis, level), kernels)
         alone = not any(string.flip for string in drift.strings)
-        if level.ndim == 0 and alone and axis != "z":
-            return eqx.tree_at(lambda op: op.even if axis == "x" else op.odd, placed, level)
-        return placed
+        return eqx.tree_at(lambda op: op.even, placed, level) if level.ndim == 0 and alone and axis == "x" else placed
 
     @classmethod
     def _placed(cls, pauli_sum: PauliSum, kinds: list[str], transformed: tuple[str, ...], kernels: Kernels) -> Operator:

@@ -50,14 +50,24 @@ def test_eight_outputs_and_nine(end):
 
 
 def test_differences():
-    """Of the work, the mean magnetization and the time, whatever is measured, and from a complex initial state."""
+    """Of the work, the mean magnetization and the time, whatever is measured, from a complex state under a complex H."""
     state = np.random.default_rng(2).normal(size=(2, 2**N))
     state = jnp.asarray(state[0] + 1j * state[1]) / np.linalg.norm(state)
     weights = jnp.asarray(np.random.default_rng(3).normal(size=(3, 3)))
+    places = [(i, i + 1) for i in range(N - 1)]
+    fields, chain, moriya = (
+        jb.PauliSum.from_terms(N, terms)
+        for terms in (
+            [("Z", (i,), 1.0 + 0.1 * i) for i in range(N)],
+            [("ZZ", place, -0.8) for place in places],
+            [(letters, place, sign) for place in places for letters, sign in (("XY", 1.0), ("YX", -1.0))],
+        )
+    )
 
-    def loss(omega, anisotropy, time):
-        battery = jb.SpinBattery(1.0, COUPLINGS, anisotropy, initial_state=state)
-        found = jb.charge(battery, jb.ConstantField(omega, axis="y"), time * jnp.array([0.3, 0.7, 1.0]), solver=jb.StateVector())
+    def loss(omega, strength, time):
+        drift = chain + moriya * strength
+        battery = jb.PauliBattery(fields + drift, drift, N, initial_state=state)
+        found = jb.charge(battery, jb.ConstantField(omega), time * jnp.array([0.3, 0.7, 1.0]), solver=jb.StateVector())
         return found.work[1] + found.work[2] + jnp.sum(weights * found.magnetization)
 
     at, step = np.array([1.3, 0.4, 0.8]), 1e-4

@@ -14,7 +14,7 @@ LAYERS = [
     ["_types", "_batches", "_checks", "_linalg", "_order", "_progress"],
     ["couplings", "disorder", "paulis", "protocols", "results"],
     ["battery", "bounds", "kernels", "propagators", "plots"],
-    ["hamiltonian"],
+    ["hamiltonian", "frames"],
     ["observables", "theory"],
     ["solvers"],
     ["maxima"],
