@@ -60,18 +60,19 @@ def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: 
     Returns:
         a pytree like the operator, and rows like the initial state (of a real one the real part).
     """
-    none, nothing = zeros_after((top[0], operator), *top, *cotangents)
+    nothing = zeros_after(operator, *top, *cotangents)
     if not operator.is_real:
         return _descent(operator, terms, top, _sources(terms, cotangents), nothing)
 
     def one(r: Int[Array, ""], carry: tuple[Any, Rows]) -> tuple[Any, Rows]:
-        """Real and imaginary part evolve one after the other: half of the vectors at a time."""
-        sources = _sources_of_row(terms, cotangents, r)
-        some = tuple(jax.lax.dynamic_slice_in_dim(x, r, 1) for x in top)
-        derivative, end = _descent(operator, terms, some, sources, carry[0])
-        return derivative, jax.lax.dynamic_update_slice_in_dim(carry[1], end, r, 0)
+        """Real and imaginary part evolve one after the other: half of the vectors at a time. What comes out takes the place of
+        a row that is not needed any more."""
+        derivative, rows = carry
+        some = tuple(jax.lax.dynamic_slice_in_dim(x, r, 1) for x in (rows, top[1]))
+        derivative, end = _descent(operator, terms, some, _sources_of_row(terms, cotangents, r), derivative)
+        return derivative, jax.lax.dynamic_update_slice_in_dim(rows, end, r, 0)
 
-    return jax.lax.fori_loop(0, len(none), one, (nothing, none))
+    return jax.lax.fori_loop(0, len(top[0]), one, (nothing, top[0]))
 
 
 def _descent(operator: H, terms: Series, top: tuple[Rows, ...], sources: Sources, derivative: H) -> tuple[H, Rows]:
