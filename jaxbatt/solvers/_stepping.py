@@ -100,8 +100,8 @@ class SteppedEvolution(Evolution):
         bounds = (run.fixed or self._stretch(jnp.zeros((), int))).bounds
         carry, record = run.end(start if is_all else run.completed(start))
         rest = None if is_all else (start.carry.state.rows, carry.state.rows)
-        states, (*top, pairs) = segment.states if is_all else segment.states[:, :-1], segment.top
-        return carry, record, Opening(start.carry.time, start.done, states, rest, bounds, (top[0], top[1]), pairs)
+        states = segment.states if is_all else segment.states[:, :-1]
+        return carry, record, Opening(start.carry.time, start.done, states, rest, bounds, segment.top[:2], segment.top[2])
 
     def _fixed(self) -> Stretch | None:
         return self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
