@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -33,8 +35,7 @@ def turned(battery: Battery, protocol: Protocol) -> tuple[Battery, Protocol]:
         return eqx.tree_at(lambda b: (b.energy, b.drift), battery, sums), protocol
     if battery.anisotropy.ndim == 0:
         return battery, protocol
-    triple = concrete(battery.anisotropy)
-    factors = battery.anisotropy[jnp.array([1, 0, 2])] if triple is None else real_array(triple[[1, 0, 2]])
+    factors = _still_known(battery.anisotropy, lambda triple: triple[np.array([1, 0, 2])])
     return eqx.tree_at(lambda b: b.anisotropy, battery, factors), protocol
 
 
@@ -46,7 +47,13 @@ def turned_back(magnetization: Magnetization) -> Magnetization:
 
 def _turned_sum(pauli_sum: PauliSum) -> PauliSum:
     strings, signs = _turned_strings(pauli_sum.strings)
-    return PauliSum(pauli_sum.n_spins, strings, pauli_sum.coefficients * signs)
+    return PauliSum(pauli_sum.n_spins, strings, _still_known(pauli_sum.coefficients, lambda values: values * signs))
+
+
+def _still_known(array: Array, change: Callable[[Any], Any]) -> Array:
+    """The changed array, known where it was, even while JAX traces something else."""
+    values = concrete(array)
+    return change(array) if values is None else real_array(change(values))
 
 
 @functools.lru_cache(maxsize=256)

@@ -60,6 +60,18 @@ def test_other_fields_are_left_alone():
         assert turned(battery, protocol) == (battery, protocol)
 
 
+def test_what_is_known_stays_known():
+    """While JAX traces the field: only so are strings left out whose coefficients vanish."""
+
+    def look(omega):
+        for system in (SYSTEMS[0], SYSTEMS[-1]):
+            battery, _ = turned(system.battery, jb.ConstantField(omega, "y"))
+            assert not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(battery))
+        return omega
+
+    jax.make_jaxpr(look)(1.0)
+
+
 def test_gradients():
     """With respect to all three factors, which trade places, to field, amplitude and state, of all that is measured."""
     rng = np.random.default_rng(78)

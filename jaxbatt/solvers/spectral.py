@@ -41,7 +41,7 @@ class SpectralProblem(eqx.Module):
 class Spectral:
     """Diagonalizes H on each piece of the protocol: psi(t) = sum_a |a> exp(-i E_a t) <a|psi>, at any time.
 
-    Two symmetries are used where they hold: the product of all X (for a field along x and no field kept on), and the
+    Two symmetries are used where they hold: the product of all X, or Y (for a field along it and no field kept on), and the
     reflection of the chain (couplings, fields and initial state; not seen while JAX traces them). N = 12 is comfortable.
 
     Args:

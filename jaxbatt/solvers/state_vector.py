@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
 class StateVector:
     """Evolves all 2**N amplitudes: exact to the tolerance of the propagator, for any battery and protocol.
 
-    Up to 10 spins, with known couplings that equal their mirror image, one field B, one alpha and one field along x for all
+    Up to 10 spins, with known couplings that equal their mirror image, one field B, one alpha and one field along x or y for all
     spins, only the amplitudes of the states that equal theirs are evolved, by matrices that all points of a batch share.
 
     Args:
