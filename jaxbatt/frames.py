@@ -29,7 +29,7 @@ def turned(battery: Battery, protocol: Protocol) -> tuple[Battery, Protocol]:
         return battery, protocol
     protocol = dataclasses.replace(protocol, axis="x")
     if battery.state is not None:
-        battery = eqx.tree_at(lambda b: b.state, battery, _turned_state(battery.state, battery.n_spins))
+        battery = eqx.tree_at(lambda b: b.state, battery, _turned_state(battery.state))
     if not isinstance(battery, SpinBattery):
         sums = _turned_sum(battery.energy), _turned_sum(battery.drift)
         return eqx.tree_at(lambda b: (b.energy, b.drift), battery, sums), protocol
@@ -63,6 +63,8 @@ def _turned_strings(strings: tuple[PauliString, ...]) -> tuple[PauliStrings, Flo
     return PauliStrings(PauliString((s.flip, s.sign ^ s.flip)) for s in strings), np.array(signs)
 
 
-def _turned_state(state: State, n_spins: int) -> Complex[Array, " d"]:
-    turns = jax.lax.population_count(jnp.arange(2**n_spins, dtype=jnp.int32)) & 3
+@jax.jit
+def _turned_state(state: State) -> Complex[Array, " d"]:
+    # Compiled, so that no array of phases is made, and a state over many devices stays there.
+    turns = jax.lax.population_count(jnp.arange(state.size)) & 3
     return state * jnp.array([1, -1j, -1, 1j], jnp.promote_types(state.dtype, jnp.complex64))[turns]
