@@ -1,6 +1,7 @@
 """jaxbatt: many-body quantum batteries, charged exactly, in JAX.
 
-Importing it turns on 64-bit JAX, unless the environment sets JAX_ENABLE_X64.
+Importing it turns on 64-bit JAX, unless the environment sets JAX_ENABLE_X64, and full precision in matrix products, unless
+jax_default_matmul_precision is set: by default a GPU rounds single precision to 10 bits there (TF32).
 """
 
 import os
@@ -11,6 +12,8 @@ import lazy_loader
 
 if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
+if jax.config.jax_default_matmul_precision is None:
+    jax.config.update("jax_default_matmul_precision", "highest")
 
 from jaxbatt import theory
 from jaxbatt.battery import PauliBattery, SpinBattery

@@ -64,6 +64,15 @@ def test_flips_against_kronecker_products(n, distinct, repeated):
 # --- Walsh transform
 
 
+def by_sums_and_differences(v, n):
+    """The transform of two vectors in NumPy, bit by bit."""
+    expected = v.astype(np.complex128)
+    for bit in range(n):
+        halves = expected.reshape(2, -1, 2, 2**bit)
+        expected = np.stack([halves[:, :, 0] + halves[:, :, 1], halves[:, :, 0] - halves[:, :, 1]], axis=2)
+    return expected.reshape(v.shape)
+
+
 @pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 8, 9])
 def test_walsh_against_kronecker_products(n):
     """Sizes below, at and beyond the group of four bits; batch axes pass through; twice is 2**N."""
@@ -84,15 +93,42 @@ def test_walsh_of_vectors_larger_than_a_block(n):
     rng = np.random.default_rng(n)
     for dtype in (np.float32, np.complex128):
         v = random_vector(rng, (2, 2**n), dtype)
-        expected = v.astype(np.complex128)
-        for bit in range(n):
-            halves = expected.reshape(2, -1, 2, 2**bit)
-            expected = np.stack([halves[:, :, 0] + halves[:, :, 1], halves[:, :, 0] - halves[:, :, 1]], axis=2)
         out = jax.jit(walsh)(v)
         assert out.dtype == dtype
-        np.testing.assert_allclose(out, expected.reshape(v.shape), rtol=0, atol=tol(dtype, 2 ** (n / 2) * n))
+        np.testing.assert_allclose(out, by_sums_and_differences(v, n), rtol=0, atol=tol(dtype, 2 ** (n / 2) * n))
         np.testing.assert_array_equal(out[1], jax.jit(walsh)(v[1]))
         np.testing.assert_array_equal(out, jax.jit(jax.vmap(walsh))(v))
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Has the choices made that are made on a GPU."""
+    jax.clear_caches()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 6, 9, 11, 19])
+def test_walsh_of_a_gpu(as_on_a_gpu, n):
+    """By dense matrices of one, two, three, four groups of bits; batch axes pass through, and derivatives."""
+    rng = np.random.default_rng(n)
+    for dtype in DTYPES:
+        v = random_vector(rng, (2, 2**n), dtype)
+        out, expected = jax.jit(walsh)(v), by_sums_and_differences(v, n)
+        assert out.dtype == dtype
+        np.testing.assert_allclose(out, expected, rtol=0, atol=tol(dtype, 2**n * np.abs(v).max()))
+        np.testing.assert_allclose(jax.jit(jax.vmap(walsh))(v), expected, rtol=0, atol=tol(dtype, 2**n * np.abs(v).max()))
+        np.testing.assert_array_equal(jax.vjp(walsh, v)[1](v)[0], out)
+
+
+def test_walsh_of_a_gpu_is_products_alone(as_on_a_gpu):
+    """28 bits are six products with what lies in memory as it is: nothing is brought into another order, or added up apart."""
+    state = jax.ShapeDtypeStruct((2, 2**28), np.float64)
+    text = jax.jit(walsh).trace(state).lower(lowering_platforms=("cuda",)).as_text()
+    found = [line.split("stablehlo.")[1].split()[0].rstrip(",") for line in text.splitlines() if "stablehlo." in line]
+    assert found.count("dot_general") == 6
+    assert set(found) == {"dot_general", "constant", "reshape", "optimization_barrier"}
 
 
 @pytest.mark.parametrize("n", [3, 8, 20])

@@ -146,3 +146,14 @@ def test_precision_of_the_environment(monkeypatch, value, expected):
     code = "import jaxbatt, jax.numpy as jnp; print(jaxbatt.nearest_neighbor(2, 1.0).dtype)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert result.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "highest"), ("tensorfloat32", "tensorfloat32")])
+def test_precision_of_matrix_products(monkeypatch, value, expected):
+    """Importing asks for full precision of products, which a GPU does not give by default, unless the user has said otherwise."""
+    monkeypatch.delenv("JAX_DEFAULT_MATMUL_PRECISION", raising=False)
+    if value is not None:
+        monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", value)
+    code = "import jaxbatt, jax; print(jax.config.jax_default_matmul_precision)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert result.stdout.strip() == expected

@@ -22,15 +22,19 @@ _CACHED = 18
 """On a CPU: bits of the blocks that larger vectors are transformed in, one after the other and each in its place."""
 _TILE = 16
 """Bits of the tiles, out of all blocks, in which the bits above are transformed likewise."""
+_FACTOR = 5
+"""On a GPU: most bits of one dense Hadamard matrix. Its 64 operations on each number take matrix units less time than the memory
+takes to bring it; compiled for an H100 each is one pass over memory (benchmarks/NOTES.md). No GPU was there to measure more."""
 
 
 def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """Returns sum_c (-1)**popcount(b & c) v[c] over the last axis (2**N), unnormalized, in O(N 2**N).
 
     Applied to coefficients placed at the sign masks of Z strings it gives their diagonal; applied twice it
-    multiplies by 2**N. The lowest four bits are transformed by a dense matrix, those above by butterflies, two in each pass. From
-    the seventh bit on a pass takes the highest two and puts them lowest of these bits, so that the next one is the same program
-    and finds its own there; after all of them every bit is back in its place.
+    multiplies by 2**N. On a CPU the lowest four bits are transformed by a dense matrix, those above by butterflies, two in each
+    pass. From the seventh bit on a pass takes the highest two and puts them lowest of these bits, so that the next one is the
+    same program and finds its own there; after all of them every bit is back in its place. On a GPU all passes are of that kind,
+    by dense matrices of four or five bits.
 
     The matrix is symmetric and its own inverse but for 2**N, which JAX is told by calling it a solution: a derivative is the same
     program, where JAX's own way back through the loops copies the whole vector in each of their turns.
@@ -43,7 +47,9 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
 @jax.jit
 def _transformed(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     n_bits = v.shape[-1].bit_length() - 1
-    if n_bits <= _CACHED or jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu":
+        return _by_factors(v)
+    if n_bits <= _CACHED:
         # Fewer bits without a matrix: of products with a smaller one the last digits depend on their number.
         low = _LOW if n_bits >= _LOW else 0
         if low:
@@ -61,6 +67,23 @@ def _transformed(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
 
     blocks = _in_place(_transformed, v.reshape(-1, 2**_CACHED), (1, 2**_CACHED))
     return _in_place(tile, blocks, (2**above, 2**run)).reshape(v.shape)
+
+
+def _by_factors(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
+    """All bits by dense matrices, as equal as they can be: each takes the highest bits that are left and puts them lowest."""
+    n_bits, shape = v.shape[-1].bit_length() - 1, v.shape
+    count = factors(n_bits)
+    # XLA would take a part of an array apart within the first product, and fails to compile that for some sizes.
+    v = jax.lax.optimization_barrier(v)
+    for bits in ((n_bits + i) // count for i in range(count)):
+        matrix = jnp.asarray(_hadamard(bits), v.dtype)
+        v = jnp.einsum("...im,ij->...mj", v.reshape(*shape[:-1], 2**bits, -1), matrix).reshape(shape)
+    return v
+
+
+def factors(n_bits: int) -> int:
+    """Dense matrices, each of them a pass over memory, that transform so many bits on a GPU."""
+    return math.ceil(n_bits / _FACTOR)
 
 
 def _in_place(transform: Callable[[Array], Array], v: Inexact[Array, "a b"], shape: tuple[int, int]) -> Inexact[Array, "a b"]:

@@ -155,7 +155,7 @@ def _fast_work(couplings: Couplings, omega: Array, t: Array) -> Array:
     costs = 2 * jnp.sum(couplings, axis=1)
     # sin^2(D t / 2) / D as D t^2 sinc^2 / 4, which is smooth where D = 0.
     shapes = jnp.sinc(jnp.tensordot(t, costs, axes=0) / (2 * jnp.pi)) ** 2
-    return t**2 * jnp.dot(shapes, costs * jnp.broadcast_to(omega, costs.shape) ** 2, precision="highest")
+    return t**2 * jnp.dot(shapes, costs * jnp.broadcast_to(omega, costs.shape) ** 2)
 
 
 class EffectiveHamiltonian(NamedTuple):
@@ -232,7 +232,7 @@ def _flip_costs(couplings: Couplings) -> Array:
     """Delta(S) of all 2**N subsets, spin i being in S where bit i of the index is set: sums of g_ij, no differences."""
     n = couplings.shape[0]
     flipped = (jnp.arange(2**n)[:, None] >> jnp.arange(n)[None, :] & 1).astype(couplings.dtype)
-    return 2 * jnp.sum(flipped * jnp.dot(1 - flipped, couplings, precision="highest"), axis=1)
+    return 2 * jnp.sum(flipped * jnp.dot(1 - flipped, couplings), axis=1)
 
 
 def _add_one_spin(paths: Array, n: int) -> Array:
@@ -244,7 +244,7 @@ def _add_one_spin(paths: Array, n: int) -> Array:
     cube = paths.reshape(tuple(2**size for size in sizes))
     total = jnp.zeros_like(cube)
     for axis, size in enumerate(sizes):
-        lifted = jnp.tensordot(jnp.asarray(_raising(size), cube.dtype), cube, axes=(1, axis), precision="highest")
+        lifted = jnp.tensordot(jnp.asarray(_raising(size), cube.dtype), cube, axes=(1, axis))
         total = total + jnp.moveaxis(lifted, 0, axis)
     return total.reshape(-1)
 

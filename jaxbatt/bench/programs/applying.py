@@ -14,7 +14,7 @@ import jaxbatt as jb
 from jaxbatt.hamiltonian import Operator, _cheapest, _kind, model_of
 from jaxbatt.kernels import ONE_DEVICE
 from jaxbatt.kernels.flips import _FUSED
-from jaxbatt.kernels.walsh import _CACHED, _LOW, _STEP
+from jaxbatt.kernels.walsh import _CACHED, _LOW, _STEP, factors
 from jaxbatt.paulis import one_body
 
 _COPIED = 25
@@ -85,10 +85,10 @@ def traffic(operator: Operator, rows: int) -> int:
         each D_x or D_y   (1 + r) s         the diagonal is read, the result so far is read to add to it
         flips             r (M + 2 F) s     M masks gather the whole vector; in F fused passes the result is read and written
 
-    passes: one for the dense block of the lowest four bits and one for every two bits above; on a CPU vectors of more than 2**18
-    numbers are transformed by parts that stay in the cache, two passes in all: by blocks, and across them. Multiplications by
-    diagonals and signs are counted as fused into the passes beside them. Where gathers find in the cache what other gathers have
-    read, it is faster than this.
+    passes: one for the dense block of the lowest four bits and one for every two bits above; vectors of more than 2**18 numbers
+    are transformed by parts that stay in the cache, two passes in all: by blocks, and across them. On a GPU one for each dense
+    block of at most five bits. Multiplications by diagonals and signs are counted as fused into the passes beside them. Where
+    gathers find in the cache what other gathers have read, it is faster than this.
     """
     size = operator.d_z.nbytes
     parts = sum(part is not None for part in (operator.d_x, operator.d_y))
@@ -99,6 +99,6 @@ def traffic(operator: Operator, rows: int) -> int:
 
 def _passes(size: int) -> int:
     n_bits = size.bit_length() - 1
-    if n_bits > _CACHED and jax.default_backend() == "cpu":
-        return 2
-    return 1 + math.ceil(max(n_bits - _LOW, 0) / _STEP)
+    if jax.default_backend() != "cpu":
+        return factors(n_bits)
+    return 2 if n_bits > _CACHED else 1 + math.ceil(max(n_bits - _LOW, 0) / _STEP)
