@@ -12,7 +12,7 @@ import lazy_loader
 
 if "JAX_ENABLE_X64" not in os.environ:
     jax.config.update("jax_enable_x64", True)
-if jax.config.jax_default_matmul_precision is None:
+if jax.config.jax_default_matmul_precision is None:  # type: ignore[attr-defined]
     jax.config.update("jax_default_matmul_precision", "highest")
 
 from jaxbatt import theory
