@@ -223,11 +223,15 @@ def times_i(rows: Rows) -> Rows:
 
 
 def _flip(kernels: Kernels, strings: tuple[PauliString, ...], coefficients: Float[Array, "*k"], rows: Rows) -> Rows:
-    # (P v)[b] = (-i)**n_y (-1)**popcount(b & sign) v[b ^ flip]; the odd power of -i is left to the caller.
-    signs = np.array([(-1.0) ** (string.n_y // 2) for string in strings])
+    signs = _string_signs(strings)
     if coefficients.ndim == 0:
         return coefficients * kernels.flips(strings, jnp.asarray(signs, rows.dtype), rows)
     return kernels.flips(strings, coefficients * signs, rows)
+
+
+def _string_signs(strings: tuple[PauliString, ...]) -> Float[np.ndarray, " k"]:
+    """(P v)[b] = (-i)**n_y (-1)**popcount(b & sign) v[b ^ flip]: the even power of -i; the odd one is left to the caller."""
+    return np.array([(-1.0) ** (string.n_y // 2) for string in strings])
 
 
 def _flip_pair(
@@ -243,12 +247,17 @@ def _flip_pair(
         n = v.shape[-1].bit_length() - 1
         sites = np.array([n - string.flip.bit_length() for string in strings])
         return _flip(kernels, strings, coefficients, v), kernels.site_overlaps(v, w)[sites].astype(coefficients.dtype)
-    flipped, pull = jax.vjp(lambda c: _flip(kernels, strings, c, v), coefficients)
-    return flipped, pull(w)[0]
+    pulled = kernels.overlaps(strings, v, w).astype(coefficients.dtype)
+    return _flip(kernels, strings, coefficients, v), pulled * jnp.asarray(_string_signs(strings))
 
 
 def _overlap(v: Rows, w: Rows) -> Float[Array, " d"]:
     return v[0] * w[0] + v[1] * w[1] if len(v) == 2 else v[0] * w[0]
+
+
+def has_mixed_products(pauli_sum: PauliSum) -> bool:
+    """Whether some products of several spins have no diagonal form to transform to, as XY: they are flipped string by string."""
+    return any(string.weight > 1 and _kind(string) == "mixed" for string in pauli_sum.strings)
 
 
 def _kind(string: PauliString) -> str:

@@ -12,7 +12,7 @@ from conftest import tol
 import jaxbatt as jb
 from jaxbatt import hamiltonian
 from jaxbatt.hamiltonian import Operator
-from jaxbatt.kernels import FlipTable, apply_flips, gram, mirrored_gram, walsh
+from jaxbatt.kernels import FlipTable, apply_flips, flip_overlaps, gram, mirrored_gram, walsh
 
 X, Z = np.array([[0.0, 1.0], [1.0, 0.0]]), np.diag([1.0, -1.0])
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
@@ -59,6 +59,38 @@ def test_flips_against_kronecker_products(n, distinct, repeated):
         out = run(jnp.asarray(coefficients), v)
         assert out.dtype == dtype
         np.testing.assert_allclose(out, v @ matrix.T, rtol=0, atol=tol(dtype, scale * np.abs(v).max()))
+
+
+@pytest.mark.parametrize(("n", "distinct", "repeated"), [(1, 2, 1), (5, 32, 4), (7, 70, 9)])
+def test_overlaps_of_flipped_vectors_against_kronecker_products(n, distinct, repeated):
+    """One number for each string in their order, whether it has its flip mask for itself or not; over a batch, too."""
+    rng = np.random.default_rng(n)
+    masks = random_masks(rng, n, distinct, repeated)
+    rng.shuffle(masks)
+    v, w = rng.normal(size=(2, 3, 2, 2**n))
+    matrices = [sign_times_flip(*mask, n) for mask in masks]
+    expected = np.array([[np.sum(b * (a @ matrix.T)) for matrix in matrices] for a, b in zip(v, w, strict=True)])
+    found = jax.jit(jax.vmap(functools.partial(flip_overlaps, FlipTable.of(masks))))(v, w)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tol(float, 2.0 ** (n + 1)))
+
+
+def test_large_vectors_are_flipped_the_same():
+    """From 2**16 amplitudes on the indices are made in another way; a vector with NaN in it gives NaN where that comes to lie."""
+    n, rng = 16, np.random.default_rng(16)
+    masks = [(int(flip), int(sign)) for flip, sign in rng.integers(0, 2**n, (3, 2))]
+    v, w, coefficients = rng.normal(size=(2, 2**n)), rng.normal(size=(2, 2**n)), np.array([0.3, -1.0, 2.0])
+    basis, table = np.arange(2**n), FlipTable.of(masks)
+    parts = [(1 - 2.0 * (np.bitwise_count(basis & sign) & 1)) * v[:, basis ^ flip] for flip, sign in masks]
+    expected = np.tensordot(coefficients, parts, 1)
+    run = jax.jit(functools.partial(apply_flips, table))
+    np.testing.assert_allclose(run(coefficients, v), expected, rtol=0, atol=tol(float, 20))
+    np.testing.assert_allclose(jax.jit(jax.vmap(functools.partial(run, coefficients)))(v), expected, rtol=0, atol=tol(float, 20))
+    found = jax.jit(functools.partial(flip_overlaps, table))(v, w)
+    np.testing.assert_allclose(found, [np.sum(w * part) for part in parts], rtol=0, atol=tol(float, 2.0**n))
+    spoiled = v.copy()
+    spoiled[0, 0] = np.nan
+    expected[0, [flip for flip, _ in masks]] = np.nan
+    np.testing.assert_allclose(run(coefficients, spoiled), expected, rtol=0, atol=tol(float, 20))
 
 
 # --- Walsh transform

@@ -1,6 +1,6 @@
 """The two ways to apply Pauli strings to amplitudes (..., 2**N) without a matrix, on one device or on many."""
 
-from jaxbatt.kernels.flips import FlipTable, apply_flips, site_overlaps
+from jaxbatt.kernels.flips import FlipTable, apply_flips, flip_overlaps, site_overlaps
 from jaxbatt.kernels.gram import gram, mirrored_gram
 from jaxbatt.kernels.sharded import Sharded
 from jaxbatt.kernels.walsh import walsh
@@ -13,6 +13,7 @@ __all__ = [
     "Sharded",
     "Whole",
     "apply_flips",
+    "flip_overlaps",
     "gram",
     "mirrored_gram",
     "site_overlaps",

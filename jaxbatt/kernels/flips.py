@@ -12,8 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Int
 
+from jaxbatt._batches import any_of_batch
+
 _FUSED = 32
 """Masks in one fused pass: enough to read the amplitudes from the cache, few enough to compile in a blink."""
+_LARGE = 2**16
+"""Amplitudes from which index arrays that XLA would keep outside of loops cost more than to make them anew."""
 
 
 class FlipTable(NamedTuple):
@@ -23,6 +27,7 @@ class FlipTable(NamedTuple):
     signs: Int[np.ndarray, "m s"]
     terms: Int[np.ndarray, "m s"]
     """Position of the string among the coefficients; the position after the last one stands for none."""
+    n_strings: int
 
     @classmethod
     def of(cls, masks: list[tuple[int, int]]) -> FlipTable:
@@ -36,7 +41,7 @@ class FlipTable(NamedTuple):
         for row, group in enumerate(groups.values()):
             signs[row, : len(group)] = [masks[k][1] for k in group]
             terms[row, : len(group)] = group
-        return cls(np.array(list(groups), np.int32), signs, terms)
+        return cls(np.array(list(groups), np.int32), signs, terms, len(masks))
 
 
 def apply_flips(table: FlipTable, coefficients: Float[Array, " k"], v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
@@ -49,7 +54,7 @@ def apply_flips(table: FlipTable, coefficients: Float[Array, " k"], v: Inexact[A
     """
     padded = jnp.concatenate([coefficients, jnp.zeros(1, coefficients.dtype)])
     weights = padded[table.terms].astype(jnp.finfo(v.dtype).dtype)
-    basis = jnp.arange(v.shape[-1], dtype=jnp.int32)
+    basis = _basis(v)
 
     def one_pass(out: Array, flips: Array | np.ndarray, signs: Array | np.ndarray, weights: Array) -> Array:
         for m in range(flips.shape[0]):
@@ -65,6 +70,36 @@ def apply_flips(table: FlipTable, coefficients: Float[Array, " k"], v: Inexact[A
         chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, _FUSED, *x.shape[1:]), (table.flips, table.signs, weights))
         out = jax.lax.scan(lambda out, chunk: (one_pass(out, *chunk), None), out, jax.tree.map(jnp.asarray, chunks))[0]
     return one_pass(out, table.flips[whole:], table.signs[whole:], weights[whole:])
+
+
+def flip_overlaps(table: FlipTable, v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " k"]:
+    """Returns sum_b w[b] (-1)**popcount(b & sign_k) v[b ^ flip_k] for every string k, mask after mask.
+
+    No more than one flipped vector is held at a time; it is made before it is summed, for a sum over gathers is not vectorized.
+    """
+    basis = _basis(v)
+
+    def one_mask(_: None, mask: tuple[Array, Array]) -> tuple[None, Array]:
+        flip, signs = mask
+        met = jax.lax.optimization_barrier(v.at[:, basis ^ flip].get(mode="promise_in_bounds", unique_indices=True))
+        product = (w * met).sum(axis=0)
+        return None, jnp.stack([_signed(basis, sign, product).sum() for sign in signs])
+
+    found = jax.lax.scan(one_mask, None, (jnp.asarray(table.flips), jnp.asarray(table.signs)))[1]
+    return jnp.zeros(table.n_strings, v.dtype).at[table.terms].set(found, mode="drop")
+
+
+def _basis(v: Inexact[Array, "*batch d"]) -> Int[Array, " d"]:
+    """The numbers of the amplitudes; for large vectors in a way that hides from XLA that they do not change in a loop.
+
+    It would keep an array of indices and one of signs outside of the loop for each mask: at N = 20 those of a chain with
+    Dzyaloshinskii-Moriya terms are 25 state vectors, and slower to read than to make.
+    """
+    basis = jnp.arange(v.shape[-1], dtype=jnp.int32)
+    if v.shape[-1] < _LARGE:
+        return basis
+    first = v[(0,) * v.ndim]
+    return basis + jnp.minimum(any_of_batch(first != first).astype(basis.dtype), 0)
 
 
 def _signed(basis: Array, sign: Array | np.integer, weight: Array) -> Array:

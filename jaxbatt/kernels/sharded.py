@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Inexact, Int
 
-from jaxbatt.kernels.flips import FlipTable, apply_flips, site_overlaps
+from jaxbatt.kernels.flips import FlipTable, apply_flips, flip_overlaps, site_overlaps
 from jaxbatt.kernels.walsh import butterflies, walsh
 
 
@@ -67,22 +67,26 @@ class Sharded:
     def flips(
         self, strings: Sequence[tuple[int, int]], coefficients: Float[Array, " k"], v: Inexact[Array, "*batch d"]
     ) -> Inexact[Array, "*batch d"]:
-        n_bits = v.shape[-1].bit_length() - 1
-        flip_tops, flip_places = self._halves([flip for flip, _ in strings], n_bits)
-        sign_tops, sign_places = self._halves([sign for _, sign in strings], n_bits)
+        tables, sign_tops = self._tables(strings, v.shape[-1].bit_length() - 1)
 
         def flip(v: Array, coefficients: Array) -> Array:
-            here = jax.lax.axis_index(self._axis)
-            odd = jax.lax.population_count(here & sign_tops) & 1
-            signed = jnp.where(odd == 1, -coefficients, coefficients)
-            out = jnp.zeros_like(v)
-            for top in np.unique(flip_tops).tolist():
-                mine = np.flatnonzero(flip_tops == top)
-                table = FlipTable.of([(int(flip_places[i]), int(sign_places[i])) for i in mine])
+            signed, out = coefficients * self._signs(sign_tops), jnp.zeros_like(v)
+            for top, mine, table in tables:
                 out = out + apply_flips(table, signed[mine], self._permuted(v, top))
             return out
 
         return self._on_each(flip, self._split(v.ndim), (v,), (coefficients,))
+
+    def overlaps(self, strings: Sequence[tuple[int, int]], v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " k"]:
+        tables, sign_tops = self._tables(strings, v.shape[-1].bit_length() - 1)
+
+        def meet(v: Array, w: Array) -> Array:
+            found = jnp.zeros(len(strings), v.dtype)
+            for top, mine, table in tables:
+                found = found.at[mine].set(flip_overlaps(table, self._permuted(v, top), w))
+            return jax.lax.psum(found * self._signs(sign_tops), self._axis)
+
+        return self._on_each(meet, PartitionSpec(), (v, w))
 
     def site_overlaps(self, v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " n"]:
         def overlaps(v: Array, w: Array) -> Array:
@@ -143,6 +147,22 @@ class Sharded:
         if top == 0:
             return v
         return jax.lax.ppermute(v, self._axis, [(device, device ^ top) for device in range(self.mesh.size)])
+
+    def _tables(
+        self, strings: Sequence[tuple[int, int]], n_bits: int
+    ) -> tuple[list[tuple[int, Int[np.ndarray, " m"], FlipTable]], Int[np.ndarray, " k"]]:
+        """For each way to permute the devices: its bits, which strings need it, their local masks. The top bits of all signs."""
+        flip_tops, flip_places = self._halves([flip for flip, _ in strings], n_bits)
+        sign_tops, sign_places = self._halves([sign for _, sign in strings], n_bits)
+        tables = []
+        for top in np.unique(flip_tops).tolist():
+            mine = np.flatnonzero(flip_tops == top)
+            tables.append((top, mine, FlipTable.of([(int(flip_places[i]), int(sign_places[i])) for i in mine])))
+        return tables, sign_tops
+
+    def _signs(self, sign_tops: Int[np.ndarray, " k"]) -> Int[Array, " k"]:
+        """What the bits of this device make of the sign of each string."""
+        return 1 - 2 * (jax.lax.population_count(jax.lax.axis_index(self._axis) & sign_tops) & 1)
 
     def _halves(self, masks: Any, n_bits: int) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
         """The bits of the device, and the local bits, of masks that may exceed 32 bits as a whole."""

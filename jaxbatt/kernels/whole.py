@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Inexact, Int
 
-from jaxbatt.kernels.flips import FlipTable, apply_flips, site_overlaps
+from jaxbatt.kernels.flips import FlipTable, apply_flips, flip_overlaps, site_overlaps
 from jaxbatt.kernels.walsh import walsh
 
 
@@ -45,6 +45,10 @@ class Kernels(Protocol):
         self, strings: Sequence[tuple[int, int]], coefficients: Float[Array, " k"], v: Inexact[Array, "*batch d"]
     ) -> Inexact[Array, "*batch d"]:
         """sum_k c_k (-1)**popcount(b & sign_k) v[b ^ flip_k] for strings (flip mask, sign mask)."""
+        ...
+
+    def overlaps(self, strings: Sequence[tuple[int, int]], v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " k"]:
+        """sum_b w[b] (-1)**popcount(b & sign_k) v[b ^ flip_k] for strings (flip mask, sign mask)."""
         ...
 
     def site_overlaps(self, v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " n"]:
@@ -89,6 +93,9 @@ class Whole:
         self, strings: Sequence[tuple[int, int]], coefficients: Float[Array, " k"], v: Inexact[Array, "*batch d"]
     ) -> Inexact[Array, "*batch d"]:
         return apply_flips(FlipTable.of(list(strings)), coefficients, v)
+
+    def overlaps(self, strings: Sequence[tuple[int, int]], v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " k"]:
+        return flip_overlaps(FlipTable.of(list(strings)), v, w)
 
     def site_overlaps(self, v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " n"]:
         return site_overlaps(v, w)

@@ -45,11 +45,13 @@ WHOLE = 25600.0
 """radius * time up to which all of an evolution with no more outputs, under a constant field, is one segment..."""
 WHOLE_START = 2**12
 """... of so many amplitudes or more: of fewer the coefficients of such a series would take more memory than the states."""
-_HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 12
-"""State vectors that the way back holds, as compiled for 20 spins: always, for each output of a segment, and where the field
-is not constant."""
+_HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 18
+"""State vectors that the way back holds, as compiled for 16 to 20 spins: always, for each output of a segment, and where the
+field is not constant."""
 _HELD_WHOLE, _EACH_OF_WHOLE, _SPINS = 12, 2, 8
 """The same where there is one segment: always, for each output, and where something depends on the magnetization."""
+_FLIPPED = 9
+"""Besides, where products of several spins are flipped string by string."""
 
 
 _Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
@@ -121,6 +123,7 @@ def sweep_back(
         states = _HELD_WHOLE + _EACH_OF_WHOLE * width + (0 if cotangents.magnetization is None else _SPINS)
     else:
         states = _HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)
+    states += _FLIPPED if system.flips_products else 0
     held = states * 2 * size * dtype.itemsize // system.pieces
     require_memory(held, f"a gradient with {system.solver} of {size:,} amplitudes", "take fewer spins")
     cotangents = jax.tree.map(lambda x: x.astype(dtype), cotangents)

@@ -82,6 +82,11 @@ class System(eqx.Module):
         """Equal pieces in which the amplitudes are held, each on a device of its own."""
         return 1
 
+    @property
+    def flips_products(self) -> bool:
+        """Whether products of several spins are flipped string by string, which takes more memory."""
+        return False
+
     @abc.abstractmethod
     def initial_rows(self) -> Rows:
         """The initial state: (1, d) where state and Hamiltonian are real, else (2, d)."""

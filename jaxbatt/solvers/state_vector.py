@@ -14,6 +14,7 @@ from jaxbatt._checks import checked_mesh, concrete, known, require_memory, total
 from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import local_bounds
+from jaxbatt.hamiltonian import has_mixed_products
 from jaxbatt.kernels import ONE_DEVICE, Sharded
 from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import ConstantField, Protocol
@@ -21,9 +22,17 @@ from jaxbatt.solvers._pauli import Enclosures, PauliSystem, Problem, charging_ha
 from jaxbatt.solvers._reflection import Reflection, ReflectionSystem
 from jaxbatt.solvers._stepping import SPANNED_PHASE, SteppedEvolution
 
-_VECTORS, _SEARCH_VECTORS = 34, 60
-"""Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals; and in a
-search for maxima, which looks at many times (N = 24 to 26)."""
+
+class _Held(NamedTuple):
+    """Real vectors of 2**N numbers that are held at the least: the recurrence, one block of it, two states, the diagonals."""
+
+    curve: int
+    search: int
+    """In a search for maxima, which looks at many times."""
+
+
+_ON_CPU, _ON_GPU, _OF_MIXED = _Held(34, 60), _Held(24, 40), _Held(10, 30)
+"""As compiled, on a GPU for an H100; and more where products of several spins are flipped string by string (N = 20 to 28)."""
 _CLOSER = 1.5
 """Largest usual ratio of the bounds of a spectrum that NumPy finds to those by the diagonals, which take all 2**N numbers."""
 
@@ -83,11 +92,12 @@ class StateVector:
                 "or StateVector() on one device."
             )
         remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
-        time = concrete(horizon)
+        time, problem = concrete(horizon), problem_of(battery, protocol)
+        needed = [_ON_CPU if jax.default_backend() == "cpu" else _ON_GPU]
+        needed += [_OF_MIXED] if has_mixed_products(problem.model.drift) else []
         # Only a search has no last time.
-        vectors = _VECTORS if time is None or np.isfinite(time) else _SEARCH_VECTORS
+        vectors = sum(held.curve if time is None or np.isfinite(time) else held.search for held in needed)
         require_memory(self._sharing() * vectors * self._row_bytes(n), f"StateVector with {n} spins", remedy)
-        problem = problem_of(battery, protocol)
         enclosures = _enclosures(problem)
         short = None if enclosures is None or time is None or np.isinf(time) else _is_short(enclosures, time)
         reflection = Reflection.of(battery, protocol) if self.mesh is None else None

@@ -1,0 +1,61 @@
+"""What is refused for lack of memory, held against what the compiler asks for where just so much is there."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxbatt as jb
+from jaxbatt.hamiltonian import model_of
+from jaxbatt.solvers import _adjoint, state_vector
+
+N = 16
+
+
+def paper():
+    return jb.SpinBattery(1.0, jb.power_law(N, 1.0, 1.0), 0.5)
+
+
+def with_products(letters):
+    """Between neighbors, besides those of the paper; while charging alone, so that they are measured, too."""
+    model = model_of(paper())
+    terms = jb.PauliSum.from_terms(N, [(letters, (i, i + 1), 0.3) for i in range(N - 1)])
+    return jb.PauliBattery(model.energy, model.drift + terms, N)
+
+
+BATTERIES = {"paper": paper, "XY": lambda: with_products("XY"), "XZ": lambda: with_products("XZ")}
+
+
+def curve(battery):
+    return lambda omega: jb.charge(battery, jb.ConstantField(omega), [0.2, 0.4], solver=jb.StateVector()).work
+
+
+def gradient(battery):
+    return jax.value_and_grad(lambda omega: curve(battery)(omega)[-1])
+
+
+def gradient_in_pieces(battery):
+    def work(omega):
+        return jb.charge(battery, jb.PiecewiseField(omega * jnp.ones(4), 0.4), [0.4], solver=jb.StateVector()).work[0]
+
+    return jax.value_and_grad(work)
+
+
+def search(battery):
+    return lambda omega: jb.max_power(battery, jb.ConstantField(omega), solver=jb.StateVector()).power
+
+
+@pytest.mark.parametrize("what", [curve, gradient, gradient_in_pieces, search])
+@pytest.mark.parametrize("name", BATTERIES)
+def test_what_is_let_in_fits(monkeypatch, name, what):
+    """Traced once to hear what is asked for, and compiled where there is no more: what is held goes by the memory there is."""
+    asked = []
+    for module in (state_vector, _adjoint):
+        monkeypatch.setattr(module, "require_memory", lambda n_bytes, *_: asked.append(n_bytes))
+    program = jax.jit(what(BATTERIES[name]()))
+    program.trace(4.0)
+    there = max(asked)
+    monkeypatch.setattr(state_vector, "total_memory", lambda: there)
+    jax.clear_caches()
+    needed = program.lower(4.0).compile().memory_analysis().temp_size_in_bytes
+    assert needed < there
+    assert needed > there / 4
