@@ -1,6 +1,7 @@
 """Benchmarks: a tiny run of every suite, its file, its table and its picture. No time is judged."""
 
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -283,3 +284,10 @@ def test_peers_that_are_missing_are_named_once(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxbatt.cli.benchmarking._show", lambda path: None)
     assert main(["bench", "charge", "cold", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().err == "jaxbatt: dynamiqs, quspin not installed and left out; pip install 'jaxbatt[bench]'\n"
+
+
+@pytest.mark.parametrize("script", sorted(pathlib.Path(__file__).parents[1].glob("benchmarks/*.py")), ids=lambda path: path.name)
+def test_scripts_start(script):
+    """Those beside the suites import what there is, and say what they do."""
+    result = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)
+    assert "usage" in result.stdout

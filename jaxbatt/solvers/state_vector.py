@@ -31,8 +31,8 @@ class _Held(NamedTuple):
     """In a search for maxima, which looks at many times."""
 
 
-_ON_CPU, _ON_GPU, _OF_MIXED = _Held(34, 60), _Held(24, 40), _Held(10, 30)
-"""As compiled, on a GPU for an H100; and more where products of several spins are flipped string by string (N = 20 to 28)."""
+_ON_CPU, _ON_GPU, _OF_MIXED = _Held(34, 60), _Held(24, 28), _Held(10, 30)
+"""As compiled for many spins, on a GPU for an H100; and more where products of several spins are flipped string by string."""
 _CLOSER = 1.5
 """Largest usual ratio of the bounds of a spectrum that NumPy finds to those by the diagonals, which take all 2**N numbers."""
 
@@ -93,7 +93,7 @@ class StateVector:
             )
         remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
         time, problem = concrete(horizon), problem_of(battery, protocol)
-        needed = [_ON_CPU if jax.default_backend() == "cpu" else _ON_GPU]
+        needed = [_ON_CPU if jax.default_backend() == "cpu" or self.mesh is not None else _ON_GPU]
         needed += [_OF_MIXED] if has_mixed_products(problem.model.drift) else []
         # Only a search has no last time.
         vectors = sum(held.curve if time is None or np.isfinite(time) else held.search for held in needed)
