@@ -27,10 +27,11 @@ from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 import jaxbatt as jb
+from jaxbatt import _checks
 from jaxbatt.bench.machine import save
 from jaxbatt.hamiltonian import Operator, model_of
 from jaxbatt.paulis import one_body
-from jaxbatt.solvers import _adjoint, state_vector
+from jaxbatt.solvers import state_vector
 
 MEMORY = int(0.75 * 84942979072)
 """Bytes that JAX takes of the card, unless told otherwise."""
@@ -136,8 +137,7 @@ def main() -> None:
     sharding = SingleDeviceSharding(card.devices[0])
     # The choices that jaxbatt makes on such a card.
     jax.default_backend = lambda: "gpu"
-    _adjoint.require_memory.__globals__["available_memory"] = lambda: MEMORY
-    state_vector.total_memory = lambda: MEMORY
+    _checks.available_memory = state_vector.total_memory = lambda: MEMORY
     rows = []
     for function, sizes in ((applications, options.apply), (programs, options.programs)):
         for row in itertools.chain.from_iterable(function(sharding, n) for n in sizes):

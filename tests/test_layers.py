@@ -129,31 +129,35 @@ def test_public_names_exist():
         assert getattr(jaxbatt, name) is not None
 
 
+def printed(code):
+    """What a fresh process prints."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    return result.stdout.strip()
+
+
 def test_import_is_light():
     """What needs matplotlib, diffrax, optax, xarray, zarr or typer is loaded on first use."""
     heavy = ["matplotlib", "diffrax", "optax", "xarray", "zarr", "typer", "rich"]
-    code = f"import jaxbatt, sys; print([name for name in {heavy} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    assert result.stdout.strip() == "[]"
+    assert printed(f"import jaxbatt, sys; print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
-@pytest.mark.parametrize(("value", "expected"), [(None, "float64"), ("0", "float32"), ("1", "float64")])
-def test_precision_of_the_environment(monkeypatch, value, expected):
-    """Importing turns on 64 bits, unless JAX_ENABLE_X64 says what is wanted."""
-    monkeypatch.delenv("JAX_ENABLE_X64", raising=False)
+DTYPE = "import jaxbatt, jax.numpy as jnp; print(jaxbatt.nearest_neighbor(2, 1.0).dtype)"
+PRODUCTS = "import jaxbatt, jax; print(jax.config.jax_default_matmul_precision)"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "expected"),
+    [
+        ("JAX_ENABLE_X64", None, DTYPE, "float64"),
+        ("JAX_ENABLE_X64", "0", DTYPE, "float32"),
+        ("JAX_ENABLE_X64", "1", DTYPE, "float64"),
+        ("JAX_DEFAULT_MATMUL_PRECISION", None, PRODUCTS, "highest"),
+        ("JAX_DEFAULT_MATMUL_PRECISION", "tensorfloat32", PRODUCTS, "tensorfloat32"),
+    ],
+)
+def test_precision_of_the_environment(monkeypatch, variable, value, code, expected):
+    """Importing turns on 64 bits and full precision of products, which a GPU does not give by default, unless told otherwise."""
+    monkeypatch.delenv(variable, raising=False)
     if value is not None:
-        monkeypatch.setenv("JAX_ENABLE_X64", value)
-    code = "import jaxbatt, jax.numpy as jnp; print(jaxbatt.nearest_neighbor(2, 1.0).dtype)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    assert result.stdout.strip() == expected
-
-
-@pytest.mark.parametrize(("value", "expected"), [(None, "highest"), ("tensorfloat32", "tensorfloat32")])
-def test_precision_of_matrix_products(monkeypatch, value, expected):
-    """Importing asks for full precision of products, which a GPU does not give by default, unless the user has said otherwise."""
-    monkeypatch.delenv("JAX_DEFAULT_MATMUL_PRECISION", raising=False)
-    if value is not None:
-        monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", value)
-    code = "import jaxbatt, jax; print(jax.config.jax_default_matmul_precision)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    assert result.stdout.strip() == expected
+        monkeypatch.setenv(variable, value)
+    assert printed(code) == expected
