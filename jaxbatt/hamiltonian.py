@@ -44,6 +44,12 @@ class Model(eqx.Module):
     def n_spins(self) -> int:
         return self.energy.n_spins
 
+    @property
+    def flips_products(self) -> bool:
+        """Whether some products of several spins have no diagonal form to transform to, as XY: they are flipped one by one."""
+        strings = (*self.energy.strings, *self.drift.strings)
+        return any(string.weight > 1 and _kind(string) == "mixed" for string in strings)
+
 
 def model_of(battery: Battery) -> Model:
     """The Pauli sums of a battery, without the strings that are known to vanish (coefficients that JAX traces are not)."""
@@ -253,11 +259,6 @@ def _flip_pair(
 
 def _overlap(v: Rows, w: Rows) -> Float[Array, " d"]:
     return v[0] * w[0] + v[1] * w[1] if len(v) == 2 else v[0] * w[0]
-
-
-def has_mixed_products(pauli_sum: PauliSum) -> bool:
-    """Whether some products of several spins have no diagonal form to transform to, as XY: they are flipped string by string."""
-    return any(string.weight > 1 and _kind(string) == "mixed" for string in pauli_sum.strings)
 
 
 def _kind(string: PauliString) -> str:

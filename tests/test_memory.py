@@ -15,14 +15,20 @@ def paper():
     return jb.SpinBattery(1.0, jb.power_law(N, 1.0, 1.0), 0.5)
 
 
-def with_products(letters):
-    """Between neighbors, besides those of the paper; while charging alone, so that they are measured, too."""
+def with_products(letters, *, charging):
+    """Between neighbors, besides those of the paper: while charging alone, or in H_0 alone, so that they are measured, too."""
     model = model_of(paper())
     terms = jb.PauliSum.from_terms(N, [(letters, (i, i + 1), 0.3) for i in range(N - 1)])
-    return jb.PauliBattery(model.energy, model.drift + terms, N)
+    energy, drift = (model.energy, model.drift + terms) if charging else (model.energy + terms, model.drift)
+    return jb.PauliBattery(energy, drift, N)
 
 
-BATTERIES = {"paper": paper, "XY": lambda: with_products("XY"), "XZ": lambda: with_products("XZ")}
+BATTERIES = {
+    "paper": paper,
+    "XY": lambda: with_products("XY", charging=True),
+    "XZ": lambda: with_products("XZ", charging=True),
+    "XY in H_0": lambda: with_products("XY", charging=False),
+}
 
 
 def curve(battery):

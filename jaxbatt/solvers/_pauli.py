@@ -14,7 +14,7 @@ from jaxbatt._checks import known
 from jaxbatt._types import Axis, Rows, Scalar, State
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import Bounds, local_bounds
-from jaxbatt.hamiltonian import Model, Operator, has_mixed_products, model_of
+from jaxbatt.hamiltonian import Model, Operator, model_of
 from jaxbatt.kernels import ONE_DEVICE, Kernels
 from jaxbatt.observables import Gain, magnetization
 from jaxbatt.paulis import PauliSum, one_body
@@ -76,7 +76,7 @@ class PauliSystem(System):
 
     @property
     def flips_products(self) -> bool:
-        return has_mixed_products(self.problem.model.drift)
+        return self.problem.model.flips_products
 
     def initial_rows(self) -> Rows:
         rows = initial_rows(self.problem.start, self.problem.state, self.problem.model.n_spins, self.dtype, self.kernels)

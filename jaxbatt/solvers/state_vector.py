@@ -14,7 +14,6 @@ from jaxbatt._checks import checked_mesh, concrete, known, require_memory, total
 from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import local_bounds
-from jaxbatt.hamiltonian import has_mixed_products
 from jaxbatt.kernels import ONE_DEVICE, Sharded
 from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import ConstantField, Protocol
@@ -94,7 +93,7 @@ class StateVector:
         remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
         time, problem = concrete(horizon), problem_of(battery, protocol)
         needed = [_ON_CPU if jax.default_backend() == "cpu" or self.mesh is not None else _ON_GPU]
-        needed += [_OF_MIXED] if has_mixed_products(problem.model.drift) else []
+        needed += [_OF_MIXED] if problem.model.flips_products else []
         # Only a search has no last time.
         vectors = sum(held.curve if time is None or np.isfinite(time) else held.search for held in needed)
         require_memory(self._sharing() * vectors * self._row_bytes(n), f"StateVector with {n} spins", remedy)
