@@ -34,9 +34,10 @@ LOOPS = 16
 """Steps in one call, one after the other: a result of its own takes fresh memory from the system."""
 
 
-def repeated(step: Callable[[jax.Array], jax.Array], state: jax.Array) -> dict[str, float]:
-    """Seconds of one step."""
-    row = repeat_compiled(jax.jit(lambda v: jax.lax.fori_loop(0, LOOPS, lambda _, v: step(v), v)), (state,))
+def repeated(step: Callable[..., jax.Array], state: jax.Array, *given: Any) -> dict[str, float]:
+    """Seconds of one step(*given, state)."""
+    program = jax.jit(lambda v, *given: jax.lax.fori_loop(0, LOOPS, lambda _, v: step(*given, v), v))
+    row = repeat_compiled(program, (state, *given))
     return {name: row[name] / LOOPS for name in ("min", "median")} | {"compile": row["compile"]}
 
 
@@ -67,7 +68,7 @@ def measure(n: int, devices: int) -> list[dict[str, Any]]:
             return jb.charge(battery, jb.ConstantField(omega), TIMES, solver=solver).work
 
         row = {"n": n, "devices": devices, "alpha": alpha}
-        rows.append(row | {"what": "apply"} | repeated(operator.apply, state))
+        rows.append(row | {"what": "apply"} | repeated(Operator.apply, state, operator))
         whole = repeat_compiled(jax.jit(curve), (jnp.asarray(4.0),))
         rows.append(row | {"what": "curve"} | {name: whole[name] for name in ("min", "median", "compile")})
     return rows
