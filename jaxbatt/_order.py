@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+from jaxbatt._batches import largest_of_batch
 
 T = TypeVar("T")
 
@@ -24,3 +26,13 @@ def zeros_after(like: T, *arrays: Array) -> T:
     """Zeros like a pytree, made after these arrays."""
     zero = zero_after(*arrays)
     return jax.tree.map(lambda x: jnp.broadcast_to(zero.astype(x.dtype), x.shape), like)
+
+
+def none_after(*arrays: Array) -> Int[Array, ""]:
+    """The number 0, which XLA does not know before it has made these arrays, whatever is in them, and the same for a whole batch:
+
+    a loop of so many more turns comes after them.
+    """
+    # XLA does not know that a number times zero is never greater than one: it may be infinite.
+    zero = sum((x[(0,) * x.ndim] * 0 for x in arrays), jnp.zeros(()))
+    return largest_of_batch((zero > 1).astype(int))

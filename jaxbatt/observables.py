@@ -13,7 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import part_of, placed
-from jaxbatt._types import Axis, Rows, Scalar
+from jaxbatt._order import none_after
+from jaxbatt._types import Axis, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
 from jaxbatt.kernels import ONE_DEVICE, Kernels, gram, mirrored_gram
@@ -77,7 +78,7 @@ class Gain(eqx.Module):
             out = jnp.zeros_like(some) if along_z is None else along_z * some
             if along_x is not None:
                 out = out + self.kernels.transform_back(along_x * self.kernels.transform(some)) / size
-            return out if self.many is None else out + self.many.apply(some.reshape(-1, size)).reshape(some.shape)
+            return out if self.many is None else out + self._many(some)
 
         return gains_of(image, vectors, coefficients, used)
 
@@ -92,31 +93,39 @@ class Gain(eqx.Module):
         By the quadratic forms of each observable in its own basis: with more times than vectors no state is needed.
 
         Args:
-            vectors: v, W v, and W s v (:meth:`Operator.turned`), the latter None where they are not known yet.
+            vectors: v, W v, and W s v (:meth:`Operator.turned`), the latter None where they are not known yet: then they are
+                made in place of v.
             coefficients: c.
             used: as for :meth:`gains`.
         """
         along_x, _, along_z = self.diagonals
         v, by_x, by_y = (None if x is None else x[:, 0] for x in vectors)
         assert v is not None
-        coefficients, pairs = coefficients[:, :, 0], used[1]
+        turn, pairs, turned = self.kernels.transform, used[1], by_x is None
         size, counts = v.shape[-1], self.kernels.counts(v.shape[-1].bit_length() - 1)
         n_spins = size.bit_length() - 1
         total = (n_spins - 2 * counts).astype(v.dtype) / n_spins
-        spin_z, gain = _quadratic(v, coefficients, total, along_z)
-        by_x = by_x if by_x is not None else _images(self.kernels.transform, v, pairs)
-        spin_x, more = _quadratic(by_x, coefficients, total / size, None if along_x is None else along_x / size)
-        # (-i)**popcount, which turns Y into X, is s on even and -i s on odd states, which c and its complement ~c tell apart.
-        signs = (1 - 2 * (counts >> 1 & 1)).astype(v.dtype)
-        by_y = by_y if by_y is not None else _images(lambda row: self.kernels.transform(signs * row), v, pairs)
-        between = mirrored_gram(by_y, -2 * total / size)
-        spin_y = jnp.sum((coefficients[0] @ between) * coefficients[1], axis=1)
-        gain = gain + more
+        signs, factors = (1 - 2 * (counts >> 1 & 1)).astype(v.dtype), coefficients[:, :, 0]
+        spin_z, gain = _quadratic(v, factors, total, along_z)
         if self.many is not None:
-            many = self.many
-            images = _images(lambda row: many.apply(row[None])[0], v, pairs)
-            gain = gain + _values(gram(v, images, jnp.ones((1, size), v.dtype))[:, 0], coefficients)
-        return gain, jnp.stack([spin_x, spin_y, spin_z], axis=1)
+            gain = gain + gains_of(self._many, vectors[0], coefficients, used)
+        if by_x is None:
+            v = by_x = _turned(turn, v, pairs, gain)
+        spin_x, more = _quadratic(by_x, factors, total / size, None if along_x is None else along_x / size)
+        if by_y is None:
+
+            def turn_y(row: Float[Array, " d"]) -> Float[Array, " d"]:
+                return turn(signs * (self.kernels.transform_back(row) / size if turned else row))
+
+            by_y = _turned(turn_y, v, pairs, spin_x)
+        # (-i)**popcount, which turns Y into X, is s on even and -i s on odd states, which c and its complement ~c tell apart.
+        between = mirrored_gram(by_y, -2 * total / size)
+        spin_y = jnp.sum((factors[0] @ between) * factors[1], axis=1)
+        return gain + more, jnp.stack([spin_x, spin_y, spin_z], axis=1)
+
+    def _many(self, some: Float[Array, "2 k d"]) -> Float[Array, "2 k d"]:
+        assert self.many is not None
+        return self.many.apply(some.reshape(-1, some.shape[-1])).reshape(some.shape)
 
     def bounds(self) -> Bounds:
         """Encloses the spectrum of H_0 - H."""
@@ -177,13 +186,18 @@ def _quadratic(
     return values[0], values[1] if second is not None else jnp.zeros_like(values[0])
 
 
-def _images(function: Callable[[Array], Array], vectors: Float[Array, "2 l d"], used: Int[Array, ""]) -> Float[Array, "2 l d"]:
-    """The function of each vector, one after the other; those beyond the first ``used`` are zero, and so are their images."""
+def _turned(
+    function: Callable[[Array], Array], vectors: Float[Array, "2 l d"], used: Int[Array, ""], after: Times
+) -> Float[Array, "2 l d"]:
+    """The function of each vector, in its place; those beyond the first ``used`` are zero, and so are their images.
 
-    def add(i: Int[Array, ""], images: Array) -> Array:
-        return images.at[i % 2, i // 2].set(function(vectors[i % 2, i // 2]))
+    Begins when the values ``after`` are there, for which the vectors are needed as they are.
+    """
 
-    return jax.lax.fori_loop(0, 2 * used, add, jnp.zeros_like(vectors))
+    def turn(i: Int[Array, ""], vectors: Array) -> Array:
+        return vectors.at[i % 2, i // 2].set(function(vectors[i % 2, i // 2]))
+
+    return jax.lax.fori_loop(0, 2 * used + none_after(after), turn, vectors)
 
 
 def _values(forms: Float[Array, "2 l l"], coefficients: Float[Array, "2 m l"]) -> Float[Array, " m"]:

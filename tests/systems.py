@@ -400,3 +400,18 @@ class PauliCase(Case):
     def terms(self, numbers):
         pairs = ((self.energy, numbers["energy"]), (self.drift, numbers["drift"]))
         return [[(*string, value[k]) for k, string in enumerate(strings)] for strings, value in pairs]
+
+
+def sampler(solver, system, window=None, horizon=np.inf):
+    """times -> (carry, record) of a solver's evolution, compiled afresh; optionally with a smaller window of states.
+
+    It may be told the last of the times.
+    """
+
+    @jax.jit
+    def run(problem, times):
+        evolution = solver.evolve(problem)
+        evolution = evolution if window is None else dataclasses.replace(evolution, held=window)
+        return evolution.sample(evolution.start(), times)
+
+    return functools.partial(run, solver.prepare(system.battery, system.protocol, horizon))

@@ -60,7 +60,9 @@ def test_values_and_gradients(run):
     assert_alone(run, 0.3, 30.0)
 
 
-def test_curves_from_one_series(monkeypatch):
+@pytest.mark.parametrize("bases", [3, 1])
+def test_curves_from_one_series(monkeypatch, bases):
     """One short enough for a single series of real vectors, and one that is not."""
+    monkeypatch.setattr(jb.StateVector, "_kept", lambda *_: bases)
     monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
     assert_alone(curve, 1.0, 300.0)

@@ -13,9 +13,6 @@ import systems
 from conftest import tol
 
 import jaxbatt as jb
-from jaxbatt import hamiltonian
-from jaxbatt.observables import Gain
-from jaxbatt.solvers import _stepping
 
 PROPAGATORS = [jb.Chebyshev(), jb.Krylov(dim=12), jb.Taylor()]
 """Twelve vectors do not span the 16 dimensions of four spins, so that the residual of Krylov has something to judge."""
@@ -278,21 +275,6 @@ def test_long_times_through_the_solver(propagator):
         assert curve.info.applications > 1000
 
 
-def sampler(solver, system, window=None, horizon=np.inf):
-    """times -> (carry, record) of a solver's evolution, compiled afresh; optionally with a smaller window of states.
-
-    It may be told the last of the times.
-    """
-
-    @jax.jit
-    def run(problem, times):
-        evolution = solver.evolve(problem)
-        evolution = evolution if window is None else dataclasses.replace(evolution, held=window)
-        return evolution.sample(evolution.start(), times)
-
-    return functools.partial(run, solver.prepare(system.battery, system.protocol, horizon))
-
-
 @pytest.mark.parametrize(("propagator", "window"), [(jb.Chebyshev(), 1), (jb.Krylov(dim=5), 4)], ids=str)
 def test_windows(propagator, window):
     """Where the memory holds few states, the times are served in windows: the same record, repeated times and edges included."""
@@ -300,7 +282,7 @@ def test_windows(propagator, window):
     halves = np.array([1.0, 1.0])
     one = systems.spin("pieces", 1.0, dense.random_couplings(rng, 3), 0.3, rng.normal(size=(2, 3)), durations=halves)
     times = np.array([0.0, 0.2, 0.2, 0.9, 1.0, 1.0, 1.1, 1.7, 2.0])
-    carry, record = sampler(jb.StateVector(propagator), one, window)(times)
+    carry, record = systems.sampler(jb.StateVector(propagator), one, window)(times)
     assert carry.valid
     rounding = one.rounding(times)
     np.testing.assert_allclose(record.work, one.work(times), rtol=0, atol=float(carry.error) + rounding)
@@ -317,90 +299,11 @@ def test_real_start(propagator):
         solver = jb.StateVector(propagator)
         assert len(solver.evolve(solver.prepare(one.battery, one.protocol)).system.initial_rows()) == rows
     one = by_name["random XYZ"]
-    run = sampler(jb.StateVector(propagator), one)
+    run = systems.sampler(jb.StateVector(propagator), one)
     for times in (systems.TIMES, 60 * systems.TIMES):  # one segment, and complex ones after it
         carry, record = run(times)
         assert carry.valid
         np.testing.assert_allclose(record.work, one.work(times), rtol=0, atol=float(carry.error) + one.rounding(times))
-
-
-REAL_CURVES = [one for one in systems.spin_chains() + systems.pauli_batteries() if one.durations is None]
-
-
-@pytest.mark.parametrize("large", [16, 1], ids=["flips", "transforms"])
-@pytest.mark.parametrize("one", REAL_CURVES, ids=lambda one: one.name)
-def test_curve_from_one_series(monkeypatch, one, large):
-    """A curve of many times is one real series, without states, where it is known to be short, or else from 18 spins on.
-
-    Here the latter is forced on a few spins. Transforms of the vectors are those that the Hamiltonian made, where it made any,
-    as it does in large chains.
-    """
-    monkeypatch.setattr(hamiltonian, "_LARGE", large)
-    monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
-    runs = {known: sampler(jb.StateVector(), one, horizon=known) for known in (np.inf, 0.3, 60.0)}
-    for last, known in ((0.3, np.inf), (60.0, np.inf), (0.3, 0.3), (60.0, 60.0)):  # one series, and more than one holds
-        run, times = runs[known], np.append(np.linspace(0, last, 99), last)
-        carry, record = run(times)
-        assert carry.valid
-        rounding = one.rounding(times)
-        np.testing.assert_allclose(record.work, one.work(times), rtol=0, atol=float(carry.error) + rounding)
-        np.testing.assert_allclose(record.magnetization, one.magnetization(times), rtol=0, atol=2e-10 + rounding)
-
-
-def test_curve_from_one_series_by_columns(monkeypatch):
-    """Thirteen spins in small clusters: the products of vectors go by several sets of columns."""
-    monkeypatch.setattr(_stepping, "_SPANNED_START", 2)
-    times = np.linspace(0, 0.5, 60)
-    field, couplings, factors, omega, work, magnetization = systems.clusters(np.random.default_rng(17), [3, 4, 1, 3, 2], times)
-    battery = jb.SpinBattery(field, couplings, factors, initial_state="down")
-    curve = jb.charge(battery, jb.ConstantField(omega), times, solver=jb.StateVector())
-    size = np.abs(field).sum() + np.abs(omega).sum() + couplings.sum()
-    rounding = tol(float, size * (1 + size * times[-1]))
-    assert np.max(np.abs(curve.work - work)) <= curve.info.error + rounding
-    assert np.max(np.abs(curve.magnetization - magnetization)) <= 2e-10 + rounding
-
-
-@pytest.mark.parametrize("told", [False, True])
-def test_which_curves_come_from_one_series(monkeypatch, told):
-    """Short ones with many times: what is measured there is doubled here to tell.
-
-    Of a few spins only where it is known that they are short.
-    """
-    one = next(one for one in REAL_CURVES if one.name == "random XYZ")
-    along = Gain.along
-    monkeypatch.setattr(Gain, "along", lambda *args: jax.tree.map(lambda x: 2 * x, along(*args)))
-    for start in (2**18, 2):
-        monkeypatch.setattr(_stepping, "_SPANNED_START", start)
-        for times, is_short in (
-            (np.linspace(0, 0.3, 100), True),
-            (np.linspace(0, 60.0, 100), False),
-            (np.linspace(0, 0.3, 20), False),
-        ):
-            run = sampler(jb.StateVector(), one, horizon=times[-1] if told else np.inf)
-            factor = 2 if is_short and (told or start == 2) else 1
-            np.testing.assert_allclose(run(times)[1].work, factor * one.work(times), rtol=1e-9, atol=1e-8)
-
-
-def test_what_is_known_to_be_short():
-    """Neither a horizon that is not known, nor numbers that JAX traces, nor a field of several pieces."""
-    one = next(one for one in REAL_CURVES if one.name == "random XYZ")
-    chain = jb.power_law(3, 1.0, 1.0)
-
-    def short(battery, protocol, horizon):
-        return jb.StateVector().prepare(battery, protocol, horizon).problem.short
-
-    assert short(one.battery, one.protocol, 0.3) is True
-    assert short(one.battery, one.protocol, 300.0) is False
-    assert short(one.battery, one.protocol, np.inf) is None
-    # By the diagonals 20 spins are short (36.8 of 39), but not by what NumPy finds (42.9).
-    assert short(jb.SpinBattery(1.0, jb.power_law(20, 1.0, 1.0), 0.5), jb.ConstantField(4.0), 0.4) is None
-    assert short(jb.SpinBattery(1.0, jb.power_law(20, 1.0, 1.0), 0.5), jb.ConstantField(4.0), 0.7) is False
-    assert short(one.battery, jb.PiecewiseField(jnp.ones(2), 0.3), 0.3) is None
-    assert short(jb.SpinBattery(1e300, 1e300 * chain, 0.5), jb.ConstantField(1e300), 1e300) is False
-    told = []
-    jax.make_jaxpr(lambda omega: told.append(short(jb.SpinBattery(1.0, chain), jb.ConstantField(omega), 0.3)))(1.0)
-    jax.make_jaxpr(lambda time: told.append(short(jb.SpinBattery(1.0, chain), jb.ConstantField(1.0), time)))(0.3)
-    assert told == [None, None]
 
 
 @each()
@@ -425,7 +328,7 @@ def test_norm_and_energy_are_conserved():
     rng = np.random.default_rng(17)
     one = systems.spin("chain", 1.0, dense.random_couplings(rng, 3), 0.3, 1.4, initial=systems.random_state(rng, 3))
     h, before = one.hamiltonians[0], dense.expectation(one.hamiltonians[0], one.initial[None])[0]
-    run = sampler(jb.StateVector(), one)
+    run = systems.sampler(jb.StateVector(), one)
     for time in (0.5, 9.0, 400.0):
         carry, _ = run(np.array([time]))
         rows = np.asarray(carry.state.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import largest_of_batch, placed
-from jaxbatt._checks import check_positive
+from jaxbatt._checks import check_positive, library
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, Used, expand, spanned
 from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
@@ -78,6 +79,17 @@ def term_count(most: float) -> int:
     return block * math.ceil((most + 6 * most ** (1 / 3) + 20) / block)
 
 
+@functools.cache
+def phase_of(n_terms: int, tol: float) -> float:
+    """The largest radius * time, within a millionth, at which so many terms leave no more than ``tol``."""
+    low, high = 0.0, float(n_terms)
+    while high - low > 1e-6 * n_terms:
+        middle = (low + high) / 2
+        meets = _tail_bound(np.float64(middle), np.int64(n_terms - 1)) <= max(tol, np.finfo(float).eps)
+        low, high = (middle, high) if meets else (low, middle)
+    return low
+
+
 class Series(NamedTuple):
     """exp(-i (H - center) t) = sum_k c_k(t) T_k((H - center) / radius) for M times of either sign.
 
@@ -136,17 +148,26 @@ class Series(NamedTuple):
 
 
 def series(
-    center: Scalar, radius: Scalar, offsets: Float[Array, " m"], reach: Scalar, rate: Scalar, most: float = _REACH
+    center: Scalar,
+    radius: Scalar,
+    offsets: Float[Array, " m"],
+    reach: Scalar,
+    rate: Scalar,
+    most: float = _REACH,
+    held: int | None = None,
 ) -> Series:
     """The series for times up to ``reach`` in size, with an error of at most ``rate`` per unit of time.
 
-    radius * reach is at most ``most``, which decides how many terms are held.
+    radius * reach is at most ``most``, which decides how many terms are held; where ``held`` says so and these are too few, the
+    error tells.
     """
     eps, n_terms = jnp.finfo(radius.dtype).eps, term_count(most)
+    held = n_terms if held is None else held
     radius = _widened(radius)
-    last, tail = _last_term(radius * reach, n_terms, jnp.maximum(rate * reach, eps / 16))
+    last, tail = _last_term(radius * reach, held, jnp.maximum(rate * reach, eps / 16))
     needed = (last + 2) // 2
-    coefficients = jnp.where(jnp.arange(n_terms // 2) < needed, _coefficients(radius * offsets, n_terms), 0)
+    coefficients = _coefficients(radius * offsets, n_terms)[:, :, : held // 2]
+    coefficients = jnp.where(jnp.arange(held // 2) < needed, coefficients, 0)
     return Series(center, radius, coefficients, needed, largest_of_batch(needed), tail + 2 * eps * needed)
 
 
@@ -168,16 +189,16 @@ def _last_term(z: Scalar, n_terms: int, allowed: Scalar) -> tuple[Int[Array, ""]
     return last, _tail_bound(z, last)
 
 
-def _tail_bound(z: Scalar, k: Int[Array, ""]) -> Scalar:
+def _tail_bound(z: Scalar | np.float64, k: Int[Array, ""] | np.int64) -> Scalar:
     """Bounds sum_{j > k} 2 |J_j(z)|: a geometric sum of |J_j(z)| <= exp(sqrt(j^2 - z^2) - j arccosh(j / z))."""
-    order = (k + 1).astype(z.dtype)
-    z = jnp.maximum(z, jnp.finfo(z.dtype).eps)
+    lib, order = library(z), (k + 1).astype(z.dtype)
+    z = lib.maximum(z, jnp.finfo(z.dtype).eps)
     ratio = order / z
     beyond = ratio > 1
-    ratio = jnp.where(beyond, ratio, 2.0)
-    root = jnp.sqrt(ratio**2 - 1)
-    first = jnp.exp(z * root - order * jnp.log(ratio + root))
-    return jnp.where(beyond, 2 * first / (1 - 1 / (ratio + root)), jnp.inf)
+    ratio = lib.where(beyond, ratio, 2.0)
+    root = lib.sqrt(ratio**2 - 1)
+    first = lib.exp(z * root - order * lib.log(ratio + root))
+    return lib.where(beyond, 2 * first / (1 - 1 / (ratio + root)), jnp.inf)
 
 
 def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "2 m h"]:

@@ -35,6 +35,7 @@ class Problem(eqx.Module):
     Attributes:
         enclosures: where the field is constant and all numbers are known, so that they need not be compiled.
         short: whether one series spans all times that will be asked for, where that is known.
+        kept: bases in which all of its vectors may be held.
     """
 
     model: Model
@@ -43,6 +44,7 @@ class Problem(eqx.Module):
     start: str = eqx.field(static=True)
     enclosures: Enclosures | None = None
     short: bool | None = eqx.field(static=True, default=None)
+    kept: int = eqx.field(static=True, default=0)
 
 
 def problem_of(battery: Battery, protocol: Protocol) -> Problem:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._batches import where_in_batch
+from jaxbatt._order import none_after
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.propagators import Chebyshev, Kept, Propagator, Seen, Segment, Used
-from jaxbatt.propagators.chebyshev import series, term_count
+from jaxbatt.propagators.chebyshev import phase_of, series
 from jaxbatt.solvers._adjoint import OUTPUTS, WHOLE, WHOLE_START, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record, Window
 from jaxbatt.solvers._differentiation import guarded
@@ -22,8 +23,8 @@ from jaxbatt.solvers._initial import initial_rate
 from jaxbatt.solvers._outputs import Cotangents
 from jaxbatt.solvers._system import Stretch, System, measure_all, two_rows
 
-SPANNED_PHASE = 39.0
-"""radius * time up to which a whole curve may come from one series, all of whose vectors are held."""
+SPANNED = 80
+"""Terms of the one series that a whole curve may come from, all of whose vectors are held."""
 _SPANNED_START = 2**18
 """Basis states from which a curve that is not known to be short is worth both programs, its own and the one by states."""
 
@@ -53,6 +54,8 @@ class SteppedEvolution(Evolution):
     """False where the system does not describe the battery."""
     short: bool | None = eqx.field(static=True, default=None)
     """Whether a constant field drives the state for no longer than one series spans, where that is known."""
+    kept: int = eqx.field(static=True, default=0)
+    """Bases in which all vectors of that series may be held: 0, 1, or 3."""
 
     def start(self) -> Carry:
         rows = self.system.initial_rows()
@@ -73,20 +76,24 @@ class SteppedEvolution(Evolution):
             return run.end(spanned())
         # Where it is not known both ways are compiled.
         assert run.fixed is not None
-        is_long = run.fixed.bounds.radius * (times[-1] - carry.time) > SPANNED_PHASE
+        is_long = run.fixed.bounds.radius * (times[-1] - carry.time) > spanned_phase(self.propagator)
         return run.end(run.completed(where_in_batch(~is_long, lambda: run.padded(spanned()), run.begin())))
 
     def _whole(self, run: _Run) -> Callable[[], _Loop] | None:
         """The whole curve from one series, where it is real, and there are many times; None where it cannot be."""
-        count, stretch, rows, terms = len(run.times), run.fixed, run.before.state.rows, term_count(SPANNED_PHASE)
-        possible = isinstance(self.propagator, Chebyshev) and len(rows) == 1 and 2 * count >= terms
+        count, stretch, rows = len(run.times), run.fixed, run.before.state.rows
+        possible = isinstance(self.propagator, Chebyshev) and len(rows) == 1 and 2 * count >= SPANNED
         worth = self.short or rows.shape[1] >= _SPANNED_START
-        if stretch is None or not (possible and worth) or 2 * self.held < 3 * terms or stretch.operator.pieces > 1:
+        if stretch is None or not (possible and worth) or self.kept == 0 or stretch.operator.pieces > 1:
             return None
-        forms, seen = stretch.gain.forms, stretch.operator.turned
+        operator, forms, most = stretch.operator, stretch.gain.forms, spanned_phase(self.propagator)
         if forms is None:
             return None
-        return lambda: _Loop(jnp.full((), count), *self._spanned(run, stretch, run.times, SPANNED_PHASE, seen, forms.along))
+
+        def seen(rows: Rows) -> tuple[Rows, Rows | None, Rows | None]:
+            return operator.turned(rows) if self.kept > 1 else (operator.apply(rows), None, None)
+
+        return lambda: _Loop(jnp.full((), count), *self._spanned(run, stretch, most, SPANNED, seen, forms.along))
 
     def opened(self, times: Times) -> tuple[Carry, Record, Opening]:
         """:meth:`sample` from the start, by a Chebyshev series first, with what its derivative needs."""
@@ -139,20 +146,21 @@ class SteppedEvolution(Evolution):
             return forms.gains(vectors[0], coefficients, used), jnp.zeros((coefficients.shape[1], 3))
 
         # A hundredth more than the phase of a window, for rounding.
-        return self._spanned(run, stretch, run.times, 1.01 * WINDOW_PHASE, seen, measure)
+        return self._spanned(run, stretch, 1.01 * WINDOW_PHASE, None, seen, measure)
 
     def _spanned(
-        self, run: _Run, stretch: Stretch, times: Times, most: float, seen: Seen, measure: Measure
+        self, run: _Run, stretch: Stretch, most: float, held: int | None, seen: Seen, measure: Measure
     ) -> tuple[Carry, Record]:
         """By one series, with radius * time up to ``most``, from what its vectors have to do with one another."""
-        carry, (center, radius) = run.before, stretch.bounds
+        carry, times, (center, radius) = run.before, run.times, stretch.bounds
         offsets = (jnp.append(carry.time, times) - carry.time).astype(radius.dtype)
-        terms = series(center, radius, offsets, offsets[-1], run.rate, most)
+        terms = series(center, radius, offsets, offsets[-1], run.rate, most, held)
         vectors, coefficients, used = terms.spanned(seen, carry.state.rows, apart=stretch.operator.is_real)
-        gains, magnetization = measure(vectors, coefficients, used)
-        work = carry.state.work + gains[1:] - gains[0]
         last, flat = coefficients[:, -1].reshape(2, -1), vectors[0].reshape(2, -1, carry.state.rows.shape[1])
         state = jnp.einsum("sj,sjd->sd", last, flat)[:, None]
+        # The state first: others may be made in place of the vectors.
+        gains, magnetization = measure(vectors, coefficients, (used[0], used[1] + none_after(state)))
+        work = carry.state.work + gains[1:] - gains[0]
         segment = Segment(state, offsets[-1], terms.error, 2 * terms.needed)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & (terms.error <= self.propagator.tol)
         arrived = self._arrived(carry._replace(time=times[-1], valid=valid), stretch, segment, work[-1], run.spread)
@@ -214,6 +222,11 @@ class SteppedEvolution(Evolution):
         valid = carry.valid & jnp.isfinite(carry.time)
         state = StateCarry(segment.states[:, -1], piece, work, deviation)
         return Carry(carry.time, state, error, carry.applications + segment.applications, valid)
+
+
+def spanned_phase(propagator: Propagator) -> float:
+    """radius * time up to which a whole curve may come from one series."""
+    return phase_of(SPANNED, propagator.tol / 2)
 
 
 def _complex(carry: Carry) -> Carry:

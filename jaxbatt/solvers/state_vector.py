@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxbatt._checks import checked_mesh, concrete, known, require_memory, total_memory
+from jaxbatt._checks import available_memory, checked_mesh, concrete, known, require_memory, total_memory
 from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import local_bounds
@@ -19,7 +19,7 @@ from jaxbatt.propagators import Chebyshev, Propagator
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.solvers._pauli import Enclosures, PauliSystem, Problem, charging_hamiltonian, problem_of
 from jaxbatt.solvers._reflection import Reflection, ReflectionSystem
-from jaxbatt.solvers._stepping import SPANNED_PHASE, SteppedEvolution
+from jaxbatt.solvers._stepping import SPANNED, SteppedEvolution, spanned_phase
 
 
 class _Held(NamedTuple):
@@ -96,11 +96,17 @@ class StateVector:
         needed += [_OF_MIXED] if problem.model.flips_products else []
         # Only a search has no last time.
         vectors = sum(held.curve if time is None or np.isfinite(time) else held.search for held in needed)
-        require_memory(self._sharing() * vectors * self._row_bytes(n), f"StateVector with {n} spins", remedy)
+        least = self._sharing() * vectors * self._row_bytes(n)
+        require_memory(least, f"StateVector with {n} spins", remedy)
         enclosures = _enclosures(problem)
-        short = None if enclosures is None or time is None or np.isinf(time) else _is_short(enclosures, time)
+        short, share = None, 8
+        if enclosures is not None and time is not None and np.isfinite(time) and not isinstance(problem.state, jax.core.Tracer):
+            # All numbers are known: there is no batch to share the memory with.
+            short, share = _is_short(enclosures, time, spanned_phase(self.propagator)), 2
+        kept = self._kept(n, min(total_memory() // share, available_memory() - least))
+        problem = dataclasses.replace(problem, enclosures=enclosures, short=short, kept=kept)
         reflection = Reflection.of(battery, protocol) if self.mesh is None else None
-        return Prepared(dataclasses.replace(problem, enclosures=enclosures, short=short), reflection)
+        return Prepared(problem, reflection)
 
     def evolve(self, prepared: Prepared) -> SteppedEvolution:
         problem, reflection = prepared
@@ -116,7 +122,12 @@ class StateVector:
             propagator=self.propagator,
             held=held,
             short=problem.short,
+            kept=problem.kept,
         )
+
+    def _kept(self, n_spins: int, room: int) -> int:
+        """Bases in which so many bytes hold all vectors of a series."""
+        return next((bases for bases in (3, 1) if bases * SPANNED * self._row_bytes(n_spins) <= room), 0)
 
     def _real_dtype(self) -> np.dtype:
         return np.dtype(jnp.finfo(self.dtype or jnp.result_type(complex)).dtype)
@@ -142,8 +153,8 @@ def _enclosures(problem: Problem) -> Enclosures | None:
         return jax.tree.map(np.asarray, Enclosures(*(local_bounds(each) for each in sums)))
 
 
-def _is_short(enclosures: Enclosures, time: np.ndarray) -> bool | None:
-    """Whether the field drives the state for no longer than one series spans; None where only closer bounds can tell."""
+def _is_short(enclosures: Enclosures, time: np.ndarray, most: float) -> bool | None:
+    """Whether radius * time, which one series spans, is at most ``most``; None where only closer bounds can tell."""
     with np.errstate(all="ignore"):
-        phase = enclosures.charging.radius * time / SPANNED_PHASE
+        phase = enclosures.charging.radius * time / most
     return True if phase <= 1 else None if phase <= _CLOSER else False
