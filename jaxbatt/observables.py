@@ -117,7 +117,7 @@ class Gain(eqx.Module):
             def turn_y(row: Float[Array, " d"]) -> Float[Array, " d"]:
                 return turn(signs * (self.kernels.transform_back(row) / size if turned else row))
 
-            by_y = _turned(turn_y, v, pairs, spin_x)
+            by_y = _turned(turn_y, v, pairs, gain + spin_x)
         # (-i)**popcount, which turns Y into X, is s on even and -i s on odd states, which c and its complement ~c tell apart.
         between = mirrored_gram(by_y, -2 * total / size)
         spin_y = jnp.sum((factors[0] @ between) * factors[1], axis=1)

@@ -308,9 +308,10 @@ def test_gradient_of_the_coefficients(monkeypatch, choice):
     np.testing.assert_allclose(gradient(pauli_sum.coefficients), expected, rtol=0, atol=tol(float, 2**n))
 
 
-@pytest.mark.parametrize("n", [3, 14])
-def test_gram(n):
-    """Within one set of columns, and over four."""
+@pytest.mark.parametrize(("n", "backend"), [(3, "cpu"), (14, "cpu"), (17, "gpu")])
+def test_gram(monkeypatch, n, backend):
+    """Within one set of columns, and over four, or two."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     rng = np.random.default_rng(4)
     v, w, weights = rng.normal(size=(2, 3, 2**n)), rng.normal(size=(2, 5, 2**n)), rng.normal(size=(2, 2**n))
     found = gram(jnp.asarray(v), jnp.asarray(w), jnp.asarray(weights))

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-_COLUMNS = 2**12
-"""Amplitudes at a time, which the caches hold for a hundred vectors."""
+_COLUMNS, _ON_GPU = 2**12, 2**16
+"""Amplitudes at a time, which the caches hold for a hundred vectors; on a GPU so many that few kernels are started."""
 
 
 def gram(v: Float[Array, "s l d"], w: Float[Array, "s k d"], weights: Float[Array, "m d"]) -> Float[Array, "s m l k"]:
@@ -39,6 +39,6 @@ def _columns(x: Array, i: Int[Array, ""], chunk: int) -> Array:
 
 
 def _added(product: Callable[[Int[Array, ""], int], Array], size: int) -> Array:
-    chunk = min(_COLUMNS, size)
+    chunk = min(_COLUMNS if jax.default_backend() == "cpu" else _ON_GPU, size)
     zero = jax.eval_shape(lambda: product(jnp.zeros((), int), chunk))
     return jax.lax.fori_loop(0, size // chunk, lambda i, total: total + product(i, chunk), jnp.zeros(zero.shape, zero.dtype))
