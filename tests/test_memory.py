@@ -53,15 +53,17 @@ def search(battery):
 @pytest.mark.parametrize("what", [curve, gradient, gradient_in_pieces, search])
 @pytest.mark.parametrize("name", BATTERIES)
 def test_what_is_let_in_fits(monkeypatch, name, what):
-    """Traced once to hear what is asked for, and compiled where there is no more: what is held goes by the memory there is."""
-    asked = []
+    """Traced to hear what is asked for where just so much is there, for what is held goes by the memory; then compiled."""
+    asked, there = [1], 0
     for module in (state_vector, _adjoint):
         monkeypatch.setattr(module, "require_memory", lambda n_bytes, *_: asked.append(n_bytes))
-    program = jax.jit(what(BATTERIES[name]()))
-    program.trace(4.0)
-    there = max(asked)
     monkeypatch.setattr(state_vector, "total_memory", lambda: there)
-    jax.clear_caches()
+    program = jax.jit(what(BATTERIES[name]()))
+    while max(asked) > there:
+        there = max(asked)
+        asked.clear()
+        jax.clear_caches()
+        program.trace(4.0)
     needed = program.lower(4.0).compile().memory_analysis().temp_size_in_bytes
     assert needed < there
     assert needed > there / 4
