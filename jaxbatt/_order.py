@@ -28,11 +28,10 @@ def zeros_after(like: T, *arrays: Array) -> T:
     return jax.tree.map(lambda x: jnp.broadcast_to(zero.astype(x.dtype), x.shape), like)
 
 
-def none_after(*arrays: Array) -> Int[Array, ""]:
-    """The number 0, which XLA does not know before it has made these arrays, whatever is in them, and the same for a whole batch:
+def none_after(array: Array) -> Int[Array, ""]:
+    """The number 0, the same for a whole batch, which XLA does not know before it has made the array, whatever is in it.
 
-    a loop of so many more turns comes after them.
+    A loop of so many more turns comes after the array: it may work in place on what that is made of.
     """
     # XLA does not know that a number times zero is never greater than one: it may be infinite.
-    zero = sum((x[(0,) * x.ndim] * 0 for x in arrays), jnp.zeros(()))
-    return largest_of_batch((zero > 1).astype(int))
+    return largest_of_batch((array[(0,) * array.ndim] * 0 > 1).astype(int))

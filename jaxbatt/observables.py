@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import part_of, placed
 from jaxbatt._order import none_after
-from jaxbatt._types import Axis, Rows, Scalar, Times
+from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import Model, Operator
 from jaxbatt.kernels import ONE_DEVICE, Kernels, gram, mirrored_gram
@@ -187,7 +187,7 @@ def _quadratic(
 
 
 def _turned(
-    function: Callable[[Array], Array], vectors: Float[Array, "2 l d"], used: Int[Array, ""], after: Times
+    function: Callable[[Array], Array], vectors: Float[Array, "2 l d"], used: Int[Array, ""], after: Float[Array, " m"]
 ) -> Float[Array, "2 l d"]:
     """The function of each vector, in its place; those beyond the first ``used`` are zero, and so are their images.
 

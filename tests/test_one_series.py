@@ -10,6 +10,7 @@ from conftest import tol
 import jaxbatt as jb
 from jaxbatt import charging, hamiltonian
 from jaxbatt.observables import Gain
+from jaxbatt.propagators.chebyshev import phase_of, series
 from jaxbatt.solvers import _stepping, state_vector
 
 REAL_CURVES = [one for one in systems.spin_chains() + systems.pauli_batteries() if one.durations is None]
@@ -93,6 +94,20 @@ def test_what_is_known_to_be_short():
     assert told == [None, None]
 
 
+@pytest.mark.parametrize("allowed", [1e-6, 5e-11, 5e-14])
+def test_longest_time_of_so_many_terms(allowed):
+    """There the error besides rounding is what is allowed; a hundredth later it is more."""
+    longest = phase_of(80, allowed)
+
+    def error(phase):
+        terms = series(jnp.zeros(()), jnp.ones(()), phase[None], phase, allowed / phase, longest, 80)
+        assert terms.needed == 40
+        return float(terms.error) - 80 * np.finfo(float).eps
+
+    at, later = (error(jnp.asarray(phase)) for phase in (longest, 1.01 * longest))
+    assert 0.99 * allowed < at < 1.001 * allowed < later
+
+
 def paper(n):
     return jb.SpinBattery(1.0, jb.power_law(n, 1.0, 1.0), 0.5), jb.ConstantField(4.0)
 
@@ -108,7 +123,8 @@ def test_vectors_are_kept_as_memory_allows(monkeypatch):
         return jb.StateVector().prepare(*paper(16), horizon).problem.kept
 
     assert [kept(total, 4096) for total in (240, 239, 80, 79)] == [3, 1, 1, 0]
-    assert [kept(total, 4096, np.inf) for total in (960, 959, 320, 319)] == [3, 1, 1, 0]
+    # The same program however much is free.
+    assert [kept(total, 0, np.inf) for total in (960, 959, 320, 319)] == [3, 1, 1, 0]
     # 17 MiB are counted for all else.
     assert [kept(4096, free) for free in (137, 136, 57, 56)] == [3, 1, 1, 0]
     by_time = []
