@@ -16,6 +16,7 @@ if jax.config.jax_default_matmul_precision is None:  # type: ignore[attr-defined
     jax.config.update("jax_default_matmul_precision", "highest")
 
 from jaxbatt import theory
+from jaxbatt._version import __version__ as __version__
 from jaxbatt.battery import PauliBattery, SpinBattery
 from jaxbatt.charger import ChargerScale, charger_scale
 from jaxbatt.charging import charge, max_power, max_work
@@ -43,8 +44,6 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "sweeps": ["Plan", "plan", "scaling", "seeds", "summarize", "sweep"],
     },
 )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ChargerScale",

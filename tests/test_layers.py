@@ -11,7 +11,7 @@ import jaxbatt
 
 ROOT = pathlib.Path(jaxbatt.__file__).parent
 LAYERS = [
-    ["_types", "_batches", "_checks", "_linalg", "_progress"],
+    ["_types", "_batches", "_checks", "_linalg", "_progress", "_version"],
     ["_order"],
     ["couplings", "disorder", "paulis", "protocols", "results"],
     ["battery", "bounds", "kernels", "propagators", "plots"],

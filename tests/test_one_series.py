@@ -132,6 +132,20 @@ def test_vectors_are_kept_as_memory_allows(monkeypatch):
     assert by_time == [0]
 
 
+@pytest.mark.parametrize(("total", "free", "held"), [(160, 150, 24), (96, 90, 12), (60, 55, 6), (40, 37, 1)])
+def test_states_that_are_let_in_fit(monkeypatch, total, free, held):
+    """Of a curve that is known to be too long for one series; memory in vectors, of which each state takes two."""
+    solver, row = jb.StateVector(), 2**16 * 8
+    monkeypatch.setattr(state_vector, "total_memory", lambda: total * row)
+    monkeypatch.setattr(state_vector, "available_memory", lambda: free * row)
+    problem = solver.prepare(*paper(16), 2.0)
+    assert (problem.problem.short, problem.problem.held) == (False, held)
+    # What JAX traces may have an eighth, however much is free.
+    assert solver.prepare(*paper(16), np.inf).problem.held == max(total // 16 - 1, 1)
+    program = charging._charge.lower(solver, problem, jnp.linspace(0, 2.0, 101), False).compile().compiled
+    assert 2 * (held + 1) * row < program.memory_analysis().temp_size_in_bytes < free * row
+
+
 @pytest.mark.parametrize("last", [0.4, 0.6], ids=["short", "not known"])
 @pytest.mark.parametrize("bases", [3, 1])
 def test_vectors_that_are_let_in_fit(monkeypatch, bases, last):

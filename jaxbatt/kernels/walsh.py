@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,8 @@ from jaxtyping import Array, Float, Inexact, Int
 
 _LOW = 4
 """The lowest bits, which one dense Hadamard matrix transforms: side by side in memory, they leave no vectors to butterflies."""
-_STEP = 2
-"""Bits in one pass of butterflies."""
-_RUN = 6
-"""Lowest bits, whose numbers stay together while the passes above turn the order of the bits. All three were measured at N = 8 to
-22 on two CPU cores (benchmarks/NOTES.md)."""
+_STEP = 3
+"""Most bits in one pass of butterflies. Both were measured at N = 8 to 24 on two CPU cores (benchmarks/NOTES.md)."""
 _CACHED = 18
 """On a CPU: bits of the blocks that larger vectors are transformed in, one after the other and each in its place."""
 _TILE = 16
@@ -31,10 +28,10 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """Returns sum_c (-1)**popcount(b & c) v[c] over the last axis (2**N), unnormalized, in O(N 2**N).
 
     Applied to coefficients placed at the sign masks of Z strings it gives their diagonal; applied twice it
-    multiplies by 2**N. On a CPU the lowest four bits are transformed by a dense matrix, those above by butterflies, two in each
-    pass. From the seventh bit on a pass takes the highest two and puts them lowest of these bits, so that the next one is the
-    same program and finds its own there; after all of them every bit is back in its place. On a GPU all passes are of that kind,
-    by dense matrices of four or five bits.
+    multiplies by 2**N. On a CPU butterflies transform the bits above the fourth, up to three in each pass, which takes the
+    highest bits and puts them lowest of these, so that the next one is the same program and finds its own there; after all of
+    them every bit is back in its place, and a dense matrix transforms the lowest four. On a GPU all passes are of that kind, by
+    dense matrices of four or five bits.
 
     The matrix is symmetric and its own inverse but for 2**N, which JAX is told by calling it a solution: a derivative is the same
     program, where JAX's own way back through the loops copies the whole vector in each of their turns.
@@ -52,18 +49,17 @@ def _transformed(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     if n_bits <= _CACHED:
         # Fewer bits without a matrix: of products with a smaller one the last digits depend on their number.
         low = _LOW if n_bits >= _LOW else 0
+        for count in _steps(n_bits - low):
+            mixed = _mixed(v.reshape(-1, 2**count, 2 ** (n_bits - count)), count)
+            v = jnp.stack([part.reshape(-1, 2 ** (n_bits - low - count), 2**low) for part in mixed], axis=2).reshape(v.shape)
         if low:
             v = (v.reshape(*v.shape[:-1], -1, 2**low) @ jnp.asarray(_hadamard(low), v.dtype)).reshape(v.shape)
-        v = butterflies(v, low, min(_RUN, n_bits))
-        for count in _steps(n_bits - _RUN):
-            highest = v.reshape(-1, 2**count, 2 ** (n_bits - _RUN - count), 2**_RUN)
-            v = jnp.stack(_mixed(highest, count), axis=2).reshape(v.shape)
         return v
     above = n_bits - _CACHED
-    run = max(_TILE - above, _RUN)
+    run = max(_TILE - above, _LOW)
 
     def tile(part: Array) -> Array:
-        return butterflies(part.reshape(-1), run, run + above).reshape(part.shape)
+        return _butterflies(part.reshape(-1), run, run + above).reshape(part.shape)
 
     blocks = _in_place(_transformed, v.reshape(-1, 2**_CACHED), (1, 2**_CACHED))
     return _in_place(tile, blocks, (2**above, 2**run)).reshape(v.shape)
@@ -98,7 +94,16 @@ def _in_place(transform: Callable[[Array], Array], v: Inexact[Array, "a b"], sha
 
 
 def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
-    """The transform of the bits first, ..., stop - 1."""
+    """The transform of the bits first, ..., stop - 1, each of them in its place."""
+    return jax.lax.custom_linear_solve(
+        lambda x: _butterflies(x, first, stop) / 2 ** (stop - first),
+        v,
+        lambda _, known: _butterflies(known, first, stop),
+        symmetric=True,
+    )
+
+
+def _butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
     for count in _steps(stop - first):
         v = jnp.stack(_mixed(v.reshape(-1, 2**count, 2**first), count), axis=1).reshape(v.shape)
         first += count
@@ -107,15 +112,24 @@ def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact
 
 def _steps(bits: int) -> list[int]:
     """Bits in each pass over so many of them."""
-    return [min(_STEP, bits - done) for done in range(0, bits, _STEP)]
+    count = math.ceil(bits / _STEP)
+    return [(bits + i) // count for i in range(count)]
 
 
-def _mixed(blocks: Inexact[Array, "m b ..."], bits: int) -> list[Inexact[Array, "m ..."]]:
-    """The transform of the second axis, which these bits number."""
-    parts = [blocks[:, b] for b in range(2**bits)]
-    for bit in (1 << i for i in range(bits)):
-        parts = [parts[b ^ bit] - parts[b] if b & bit else parts[b] + parts[b ^ bit] for b in range(2**bits)]
-    return parts
+def _mixed(blocks: Inexact[Array, "m b r"], bits: int) -> Sequence[Inexact[Array, "m r"]]:
+    """The transform of the second axis, which these bits number.
+
+    The highest bit by sum and difference, the others by sums of those with signs, all of them in one reduction: XLA compiles its
+    results as one loop, which reads every number once, where it would compile a loop for each of them.
+    """
+    pair = blocks.reshape(len(blocks), 2, -1, blocks.shape[2])
+    halves = pair[:, 0] + pair[:, 1], pair[:, 0] - pair[:, 1]
+    if bits == 1:
+        return [half[:, 0] for half in halves]
+    signs = jnp.asarray(_hadamard(bits - 1), blocks.dtype)[:, :, None]
+    terms = [half * sign for half in halves for sign in signs]
+    nothing = [jnp.zeros((), blocks.dtype)] * len(terms)
+    return jax.lax.reduce(terms, nothing, lambda x, y: [a + b for a, b in zip(x, y, strict=True)], (1,))
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -14,6 +13,7 @@ import optax
 from jaxtyping import Array
 
 from jaxbatt._types import Scalar, ScalarLike
+from jaxbatt._version import __version__
 from jaxbatt.battery import Battery
 from jaxbatt.optimization.ascent import Climb, Report, begin, block_of, default_optimizer, run
 from jaxbatt.optimization.checkpoint import Checkpoint, checkpoint_path, fingerprint, fingerprint_of_function
@@ -158,7 +158,7 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
         objective = fingerprint_of_function(goal.objective, blank_end(space))
     state = optimizer.init(one)
     return {
-        "version": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jaxbatt", "jax")),
+        "version": f"jaxbatt {__version__}, jax {jax.__version__}",
         "precision": jnp.zeros(()).dtype.name,
         "battery": fingerprint(task.batteries),
         "protocol": fingerprint(space.template),

@@ -36,6 +36,7 @@ class Problem(eqx.Module):
         enclosures: where the field is constant and all numbers are known, so that they need not be compiled.
         short: whether one series spans all times that will be asked for, where that is known.
         kept: bases in which all of its vectors may be held.
+        held: most states that are held at once.
     """
 
     model: Model
@@ -45,6 +46,7 @@ class Problem(eqx.Module):
     enclosures: Enclosures | None = None
     short: bool | None = eqx.field(static=True, default=None)
     kept: int = eqx.field(static=True, default=0)
+    held: int = eqx.field(static=True, default=1)
 
 
 def problem_of(battery: Battery, protocol: Protocol) -> Problem:

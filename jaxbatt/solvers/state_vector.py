@@ -32,6 +32,8 @@ class _Held(NamedTuple):
 
 _ON_CPU, _ON_GPU, _OF_MIXED = _Held(34, 60), _Held(24, 28), _Held(10, 30)
 """As compiled for many spins, on a GPU for an H100; and more where products of several spins are flipped string by string."""
+_BESIDE = 1.5
+"""What takes a state that is held, in states: a block of the recurrence has half as many vectors."""
 _CLOSER = 1.5
 """Largest usual ratio of the bounds of a spectrum that NumPy finds to those by the diagonals, which take all 2**N numbers."""
 
@@ -103,12 +105,13 @@ class StateVector:
         require_memory(least, f"StateVector with {n} spins", remedy)
         enclosures = _enclosures(problem)
         # What is traced may share the memory with a batch, and a sweep that goes on later must find the same program.
-        short, room = None, total_memory() // 8
+        short, room, held = None, total_memory() // 8, self._held(n, total_memory() // 8)
         if enclosures is not None and time is not None and np.isfinite(time) and not isinstance(problem.state, jax.core.Tracer):
             # All numbers are known: one curve, and nothing beside it.
             short = _is_short(enclosures, time, spanned_phase(self.propagator))
             room = min(total_memory() // 2, available_memory() - least)
-        problem = dataclasses.replace(problem, enclosures=enclosures, short=short, kept=self._kept(n, room))
+            held = max(held, _round(self._held(n, int(room / _BESIDE))))
+        problem = dataclasses.replace(problem, enclosures=enclosures, short=short, kept=self._kept(n, room), held=held)
         reflection = Reflection.of(battery, protocol) if self.mesh is None else None
         return Prepared(problem, reflection)
 
@@ -117,14 +120,12 @@ class StateVector:
         system = PauliSystem(problem, str(self._real_dtype()), ONE_DEVICE if self.mesh is None else Sharded(self.mesh))
         if reflection is not None:
             system = ReflectionSystem(problem, system.dtype, reflection=reflection)
-        bytes_each = self._sharing() * 2 * self._row_bytes(problem.model.n_spins)
-        held = max(1, total_memory() // 8 // bytes_each - 1)
         return SteppedEvolution(
             edges=problem.protocol.edges,
             levels=problem.protocol.levels,
             system=system,
             propagator=self.propagator,
-            held=held,
+            held=problem.held,
             short=problem.short,
             kept=problem.kept,
         )
@@ -132,6 +133,10 @@ class StateVector:
     def _kept(self, n_spins: int, room: int) -> int:
         """Bases in which so many bytes hold all vectors of a series."""
         return next((bases for bases in (3, 1) if bases * SPANNED * self._row_bytes(n_spins) <= room), 0)
+
+    def _held(self, n_spins: int, room: int) -> int:
+        """States that so many bytes hold, besides one at the end of a segment."""
+        return max(1, room // (self._sharing() * 2 * self._row_bytes(n_spins)) - 1)
 
     def _real_dtype(self) -> np.dtype:
         return np.dtype(jnp.finfo(self.dtype or jnp.result_type(complex)).dtype)
@@ -145,6 +150,12 @@ class StateVector:
         if self.mesh is None or self.mesh.devices.flat[0].platform != "cpu":
             return 1
         return len(self.mesh.local_devices)
+
+
+def _round(count: int) -> int:
+    """The largest of 1, 2, 3, 4, 6, 8, 12, ... up to it, so that a little more or less free memory makes no other program."""
+    power = 1 << (count.bit_length() - 1)
+    return max(step for step in (1, power, 3 * power // 2) if step <= count)
 
 
 def _enclosures(problem: Problem) -> Enclosures | None:

@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxbatt._progress import progress_bar
+from jaxbatt._version import __version__
 from jaxbatt.sweeps.axes import Grid
 from jaxbatt.sweeps.layout import Layout, points_of, variables_of
 from jaxbatt.sweeps.programs import Programs
@@ -141,7 +142,7 @@ def _sink(
 
 def _versions() -> dict[str, str]:
     """What the bits of a result may depend on besides the study."""
-    packages = {name: importlib.metadata.version(name) for name in ("jaxbatt", "jax", "jaxlib", "numpy")}
+    packages = {"jaxbatt": __version__} | {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
     device = jax.devices()[0]
     return packages | {"platform": device.platform, "device": device.device_kind, "dtype": jnp.zeros(()).dtype.name}
 
