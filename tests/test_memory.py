@@ -8,7 +8,8 @@ import jaxbatt as jb
 from jaxbatt.hamiltonian import model_of
 from jaxbatt.solvers import _adjoint, state_vector
 
-N = 16
+N = 19
+"""So many that transforms take the place of the vectors, as in all larger chains."""
 
 
 def paper():

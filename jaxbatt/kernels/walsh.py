@@ -103,6 +103,7 @@ def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact
     )
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def _butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
     for count in _steps(stop - first):
         v = jnp.stack(_mixed(v.reshape(-1, 2**count, 2**first), count), axis=1).reshape(v.shape)
