@@ -53,7 +53,8 @@ class StateVector:
     spins, only the amplitudes of the states that equal theirs are evolved, by matrices that all points of a batch share.
 
     A curve of 40 times or more from a real state, under a constant field and for not too long, comes from the 80 vectors of one
-    series; where all numbers are known these take up to half of the memory, else an eighth, or else it takes several series.
+    series; where all numbers are known these take up to half of the memory, else an eighth. Where that does not hold them, it
+    takes several series, and as much memory for the states of each.
 
     Args:
         propagator: ``Chebyshev`` (default), ``Krylov`` or ``Taylor``.
