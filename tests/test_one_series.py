@@ -118,9 +118,9 @@ def test_vectors_are_kept_as_memory_allows(monkeypatch):
     monkeypatch.setattr(state_vector, "total_memory", lambda: there["total"])
     monkeypatch.setattr(state_vector, "available_memory", lambda: there["free"])
 
-    def kept(total, free, horizon=0.4):
+    def kept(total, free, horizon=0.4, mesh=None):
         there.update(total=total * 2**20, free=free * 2**20)
-        return jb.StateVector().prepare(*paper(16), horizon).problem.kept
+        return jb.StateVector(mesh=mesh).prepare(*paper(16), horizon).problem.kept
 
     assert [kept(total, 4096) for total in (240, 239, 80, 79)] == [3, 1, 1, 0]
     # The same program however much is free.
@@ -130,6 +130,11 @@ def test_vectors_are_kept_as_memory_allows(monkeypatch):
     by_time = []
     jax.make_jaxpr(lambda time: by_time.append(kept(319, 4096, time)))(0.4)
     assert by_time == [0]
+    # And where several processes run it.
+    mesh = jax.make_mesh((1,), ("devices",))
+    assert kept(4096, 56, mesh=mesh) == 0
+    monkeypatch.setattr(jax.sharding.Mesh, "is_multi_process", True)
+    assert [kept(total, 56, mesh=mesh) for total in (960, 959, 320, 319)] == [3, 1, 1, 0]
 
 
 @pytest.mark.parametrize(("total", "free", "held"), [(160, 150, 24), (96, 90, 12), (60, 55, 6), (40, 37, 1)])

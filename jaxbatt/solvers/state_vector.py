@@ -110,8 +110,10 @@ class StateVector:
         if enclosures is not None and time is not None and np.isfinite(time) and not isinstance(problem.state, jax.core.Tracer):
             # All numbers are known: one curve, and nothing beside it.
             short = _is_short(enclosures, time, spanned_phase(self.propagator))
-            room = min(total_memory() // 2, available_memory() - least)
-            held = max(held, _round(self._held(n, int(room / _BESIDE))))
+            # Several processes must run the same program, whatever is free in each.
+            if self.mesh is None or not self.mesh.is_multi_process:
+                room = min(total_memory() // 2, available_memory() - least)
+                held = max(held, _round(self._held(n, int(room / _BESIDE))))
         problem = dataclasses.replace(problem, enclosures=enclosures, short=short, kept=self._kept(n, room), held=held)
         reflection = Reflection.of(battery, protocol) if self.mesh is None else None
         return Prepared(problem, reflection)

@@ -85,7 +85,7 @@ def traffic(operator: Operator, rows: int) -> int:
         each D_x or D_y   (1 + r) s         the diagonal is read, the result so far is read to add to it
         flips             r (M + 2 F) s     M masks gather the whole vector; in F fused passes the result is read and written
 
-    passes: one for the dense block of the lowest four bits and one for every two bits above; vectors of more than 2**18 numbers
+    passes: one for the dense block of the lowest four bits and one for every three bits above; vectors of more than 2**18 numbers
     are transformed by parts that stay in the cache, two passes in all: by blocks, and across them. On a GPU one for each dense
     block of at most five bits. Multiplications by diagonals and signs are counted as fused into the passes beside them. Where
     gathers find in the cache what other gathers have read, it is faster than this.
