@@ -1,6 +1,7 @@
 """Sweeps in memory: grids, records, values against plain loops, refusals, lanes, plans, executors' refusals."""
 
 import concurrent.futures as futures
+import importlib.metadata
 import itertools
 import math
 import multiprocessing
@@ -203,6 +204,19 @@ def test_attributes_say_what_it_was_computed_with(maxima):
     ]
     assert len(set(studies)) == len(studies)
     assert jb.sweep(lambda x, y: y + 0 * x, WAVES).attrs["study"] == jb.sweep(lambda y, x: y + 0 * x, WAVES).attrs["study"]
+
+
+def test_jaxbatt_need_not_be_installed(monkeypatch):
+    """It may be on the path alone."""
+    version = importlib.metadata.version
+
+    def installed(name):
+        if name == "jaxbatt":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
+    assert jb.sweep(lambda x: x * 2.0, {"x": [1.0]}).attrs["jaxbatt"] == jb.__version__
 
 
 def test_attributes_say_what_is_held_fixed(tmp_path):
