@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Inexact, Int
 _LOW = 4
 """The lowest bits, which one dense Hadamard matrix transforms: side by side in memory, they leave no vectors to butterflies."""
 _STEP = 3
-"""Most bits in one pass of butterflies. Both were measured at N = 8 to 24 on two CPU cores (benchmarks/NOTES.md)."""
+"""Most bits in one pass of butterflies: of four, XLA compiles no vectors. Both were measured at N = 8 to 24 on two CPU cores
+(benchmarks/NOTES.md)."""
 _CACHED = 18
 """On a CPU: bits of the blocks that larger vectors are transformed in, one after the other and each in its place."""
 _TILE = 16
