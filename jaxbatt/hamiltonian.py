@@ -20,8 +20,8 @@ from jaxbatt.bounds import Bounds
 from jaxbatt.kernels import ONE_DEVICE, Kernels
 from jaxbatt.paulis import PauliString, PauliStrings, PauliSum, one_body, site_string
 
-_LARGE = 16
-"""Spins from which gathers miss the nearest cache."""
+_LARGE = 10
+"""Spins from which two transforms cost half as much as N gathers."""
 _SEND = 8
 """Gathers that take as long as to send all that a device holds to another in the same node (benchmarks/SCALING.md)."""
 
@@ -273,8 +273,8 @@ def _kind(string: PauliString) -> str:
 def _cheapest(pauli_sum: PauliSum, kinds: list[str], kernels: Kernels) -> tuple[str, ...]:
     """Which of the X and Y parts to transform: a transformed part costs two transforms, else each flip mask a gather.
 
-    Two transforms cost as much as N gathers, or half of that where the amplitudes outgrow the nearest cache; measured at
-    N = 10 to 22 on two CPU cores (benchmarks/NOTES.md).
+    Two transforms cost as much as N gathers, or half of that from 10 spins on; measured at N = 8 to 24 on two CPU cores
+    (benchmarks/NOTES.md).
     """
     n_spins, strings = pauli_sum.n_spins, pauli_sum.strings
     turned = n_spins if n_spins < _LARGE else n_spins / 2
