@@ -273,7 +273,7 @@ def _kind(string: PauliString) -> str:
 def _cheapest(pauli_sum: PauliSum, kinds: list[str], kernels: Kernels) -> tuple[str, ...]:
     """Which of the X and Y parts to transform: a transformed part costs two transforms, else each flip mask a gather.
 
-    Two transforms cost as much as N gathers, or half of that from 10 spins on; measured at N = 8 to 24 on two CPU cores
+    Two transforms cost as much as N gathers, or half of that from 10 spins on; measured at N = 10 to 22 on two CPU cores
     (benchmarks/NOTES.md).
     """
     n_spins, strings = pauli_sum.n_spins, pauli_sum.strings

@@ -87,8 +87,8 @@ def traffic(operator: Operator, rows: int) -> int:
 
     passes: one for the dense block of the lowest four bits and one for every three bits above; vectors of more than 2**18 numbers
     are transformed by parts that stay in the cache, two passes in all: by blocks, and across them. On a GPU one for each dense
-    block of at most five bits. Multiplications by diagonals and signs are counted as fused into the passes beside them. Where
-    gathers find in the cache what other gathers have read, it is faster than this.
+    block of at most five bits. Multiplications by diagonals and signs, and joins of what a pass computes, are counted as
+    fused into the passes beside them. Where gathers find in the cache what other gathers have read, it is faster than this.
     """
     size = operator.d_z.nbytes
     parts = sum(part is not None for part in (operator.d_x, operator.d_y))
