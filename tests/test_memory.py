@@ -1,5 +1,8 @@
 """What is refused for lack of memory, held against what the compiler asks for where just so much is there."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -12,8 +15,8 @@ N = 19
 """So many that transforms take the place of the vectors, as in all larger chains."""
 
 
-def paper():
-    return jb.SpinBattery(1.0, jb.power_law(N, 1.0, 1.0), 0.5)
+def paper(n=N):
+    return jb.SpinBattery(1.0, jb.power_law(n, 1.0, 1.0), 0.5)
 
 
 def with_products(letters, *, charging):
@@ -68,3 +71,13 @@ def test_what_is_let_in_fits(monkeypatch, name, what):
     needed = program.lower(4.0).compile().memory_analysis().temp_size_in_bytes
     assert needed < there
     assert needed > there / 4
+
+
+@pytest.mark.parametrize("what", [curve, search])
+def test_no_vector_is_part_of_the_program(what):
+    """Diagonals of known numbers are made when it runs: as constants they are computed while it is compiled, for seconds."""
+    n = 12
+    text = jax.jit(what(paper(n))).lower(4.0).compile().as_text()
+    shapes = [shape.split(",") for shape in re.findall(r"= f64\[([\d,]+)\]\S* constant\(", text)]
+    assert shapes
+    assert all(math.prod(map(int, shape)) % 2**n for shape in shapes)

@@ -37,9 +37,18 @@ def walsh(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     The matrix is symmetric and its own inverse but for 2**N, which JAX is told by calling it a solution: a derivative is the same
     program, where JAX's own way back through the loops copies the whole vector in each of their turns.
     """
-    return jax.lax.custom_linear_solve(
-        lambda x: _transformed(x) / v.shape[-1], v, lambda _, known: _transformed(known), symmetric=True
-    )
+    return _symmetric(_transformed, v.shape[-1], v)
+
+
+def _symmetric(transform: Callable[[Array], Array], squared: float, v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
+    """``transform(v)``; JAX is told of its transpose, which is the same, by the solution of transform(x) / squared = v."""
+
+    def solve(_: Callable[[Array], Array], known: Array) -> Array:
+        # Without a barrier XLA transforms constants while it compiles, for seconds; on a GPU it would take a part of an array
+        # apart within the first product, and fails to compile that for some sizes.
+        return transform(jax.lax.optimization_barrier(known))
+
+    return jax.lax.custom_linear_solve(lambda x: transform(x) / squared, v, solve, symmetric=True)
 
 
 @jax.jit
@@ -70,8 +79,6 @@ def _by_factors(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     """All bits by dense matrices, as equal as they can be: each takes the highest bits that are left and puts them lowest."""
     n_bits, shape = v.shape[-1].bit_length() - 1, v.shape
     count = factors(n_bits)
-    # XLA would take a part of an array apart within the first product, and fails to compile that for some sizes.
-    v = jax.lax.optimization_barrier(v)
     for bits in ((n_bits + i) // count for i in range(count)):
         matrix = jnp.asarray(_hadamard(bits), v.dtype)
         v = jnp.einsum("...im,ij->...mj", v.reshape(*shape[:-1], 2**bits, -1), matrix).reshape(shape)
@@ -96,12 +103,7 @@ def _in_place(transform: Callable[[Array], Array], v: Inexact[Array, "a b"], sha
 
 def butterflies(v: Inexact[Array, "*batch d"], first: int, stop: int) -> Inexact[Array, "*batch d"]:
     """The transform of the bits first, ..., stop - 1, each of them in its place."""
-    return jax.lax.custom_linear_solve(
-        lambda x: _butterflies(x, first, stop) / 2 ** (stop - first),
-        v,
-        lambda _, known: _butterflies(known, first, stop),
-        symmetric=True,
-    )
+    return _symmetric(lambda x: _butterflies(x, first, stop), 2 ** (stop - first), v)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

@@ -87,7 +87,9 @@ class Whole:
     def diagonal(
         self, n_bits: int, masks: Int[np.ndarray, " m"], values: Float[Array, " m"], *, transformed: bool
     ) -> Float[Array, " d"]:
-        return walsh(jnp.zeros(2**n_bits, values.dtype).at[masks].add(values))
+        # Behind a barrier, for XLA would keep the whole vector of known values in the program.
+        zeros = jax.lax.optimization_barrier(jnp.zeros(2**n_bits, values.dtype))
+        return walsh(zeros.at[masks].add(values))
 
     def flips(
         self, strings: Sequence[tuple[int, int]], coefficients: Float[Array, " k"], v: Inexact[Array, "*batch d"]
