@@ -92,11 +92,12 @@ def factors(n_bits: int) -> int:
 
 def _in_place(transform: Callable[[Array], Array], v: Inexact[Array, "a b"], shape: tuple[int, int]) -> Inexact[Array, "a b"]:
     """Transforms v by parts of this shape, one after the other, with no more memory than that of v and of one part."""
-    across = v.shape[1] // shape[1]
+    across = v.shape[1].bit_length() - shape[1].bit_length()
 
     def one(i: Int[Array, ""], v: Array) -> Array:
-        place = i // across * shape[0], i % across * shape[1]
-        return jax.lax.dynamic_update_slice(v, transform(jax.lax.dynamic_slice(v, place, shape)), place)
+        place = (i >> across) * shape[0], (i & (2**across - 1)) * shape[1]
+        part = transform(jax.lax.dynamic_slice(v, place, shape, allow_negative_indices=False))
+        return jax.lax.dynamic_update_slice(v, part, place, allow_negative_indices=False)
 
     return jax.lax.fori_loop(0, v.size // math.prod(shape), one, v)
 
@@ -126,12 +127,12 @@ def _mixed(blocks: Inexact[Array, "m b r"], bits: int) -> Sequence[Inexact[Array
     The highest bit by sum and difference, the others by sums of those with signs, all of them in one reduction: XLA compiles its
     results as one loop, which reads every number once, where it would compile a loop for each of them.
     """
-    pair = blocks.reshape(len(blocks), 2, -1, blocks.shape[2])
-    halves = pair[:, 0] + pair[:, 1], pair[:, 0] - pair[:, 1]
+    left, right = jnp.split(blocks, 2, axis=1)
+    halves = left + right, left - right
     if bits == 1:
         return [half[:, 0] for half in halves]
-    signs = jnp.asarray(_hadamard(bits - 1), blocks.dtype)[:, :, None]
-    terms = [half * sign for half in halves for sign in signs]
+    signs = [jax.lax.broadcast_in_dim(sign, left.shape, (1,)) for sign in _hadamard(bits - 1)[1:].astype(blocks.dtype)]
+    terms = [term for half in halves for term in (half, *(half * sign for sign in signs))]
     nothing = [jnp.zeros((), blocks.dtype)] * len(terms)
     return jax.lax.reduce(terms, nothing, lambda x, y: [a + b for a, b in zip(x, y, strict=True)], (1,))
 
