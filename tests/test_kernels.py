@@ -132,6 +132,14 @@ def test_walsh_of_vectors_larger_than_a_block(n):
         np.testing.assert_array_equal(out, jax.jit(jax.vmap(walsh))(v))
 
 
+def test_constants_are_transformed_when_the_program_runs():
+    """Not while it is compiled, where XLA takes seconds for large ones: then the result would be all that is left."""
+    known = jnp.asarray(np.random.default_rng(9).normal(size=2**9))
+    text = jax.jit(lambda: walsh(known)).lower().compile().as_text()
+    assert " dot(" in text
+    assert " reduce(" in text
+
+
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Has the choices made that are made on a GPU."""
