@@ -15,10 +15,10 @@ UNEVEN = COUPLINGS * np.outer([1.1, 1, 1, 1], [1.1, 1, 1, 1])
 LEVELS = jnp.array([1.0, -0.5, 2.0, 1.5, 0.3, 1.0])
 
 
-def pieces(couplings):
+def pieces(couplings, times_over=1):
     """Of a weak field they are short, of a strong one not: gradients are found in two ways, by series of several lengths."""
-    battery, times = jb.SpinBattery(1.0, couplings, 0.5), jnp.array([0.5, 1.2])
-    return lambda scale: jb.charge(battery, jb.PiecewiseField(scale * LEVELS, 1.2), times, solver=jb.StateVector()).work.sum()
+    battery, times, levels = jb.SpinBattery(1.0, couplings, 0.5), jnp.array([0.5, 1.2]), jnp.tile(LEVELS, times_over)
+    return lambda scale: jb.charge(battery, jb.PiecewiseField(scale * levels, 1.2), times, solver=jb.StateVector()).work.sum()
 
 
 def strongest(solver, couplings=COUPLINGS):
@@ -58,6 +58,11 @@ RUNS = {
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_values_and_gradients(run):
     assert_alone(run, 0.3, 30.0)
+
+
+def test_rules_of_several_nodes():
+    """All pieces are short, so much so under the weak field that the integrals over them take fewer nodes."""
+    assert_alone(jax.value_and_grad(pieces(UNEVEN, 16)), 0.3, 10.0)
 
 
 @pytest.mark.parametrize("bases", [3, 1])

@@ -11,7 +11,7 @@ import pytest
 from conftest import tol
 
 import jaxbatt as jb
-from jaxbatt.propagators.adjoint import SHORT, pull_short
+from jaxbatt.propagators.adjoint import _RULES, SHORT, pull_short
 
 N, PIECES = 4, 24
 RNG = np.random.default_rng(24)
@@ -38,24 +38,32 @@ def complex_of(rows):
     return rows[0] + 1j * rows[1]
 
 
-@pytest.mark.parametrize("phase", [1e-3, 0.7, SHORT])
-def test_against_the_derivative_of_the_exponential(phase):
-    """<lambda| d exp(-i H L) |psi> = sum_ab <lambda|a> D_ab <a|dH|b> <b|psi> with divided differences D of exp(-i E L)."""
-    size, length = 16, 0.9
-    radius = phase / length
+def random_hermitian(size, radius):
     draw = RNG.normal(size=(size, size)) + 1j * RNG.normal(size=(size, size))
     hermitian = draw + draw.conj().T
-    hermitian = hermitian * (radius / np.abs(np.linalg.eigvalsh(hermitian)).max())
-    end, cotangent = RNG.normal(size=(2, 2, size))
+    return hermitian * (radius / np.abs(np.linalg.eigvalsh(hermitian)).max())
+
+
+def pulled_short(hermitian, radius, length, end, cotangent):
     matrix = jnp.stack([jnp.asarray(hermitian.real), jnp.asarray(hermitian.imag)])
-    rate = jnp.asarray(1e-14 / length)
 
-    def run(matrix):
-        return pull_short(
-            Dense(matrix), jnp.zeros(()), jnp.asarray(radius), jnp.asarray(end), jnp.asarray(cotangent), jnp.asarray(length), rate
-        )
+    @jax.jit
+    def run(matrix, *arguments):
+        return pull_short(Dense(matrix), jnp.zeros(()), *arguments)
 
-    pulled, before, carried = jax.jit(run)(matrix)
+    return run(matrix, *map(jnp.asarray, (radius, end, cotangent, length, 1e-14 / 0.9)))
+
+
+@pytest.mark.parametrize("phase", [1e-3, 0.7, *_RULES.values()])
+def test_against_the_derivative_of_the_exponential(phase):
+    """<lambda| d exp(-i H L) |psi> = sum_ab <lambda|a> D_ab <a|dH|b> <b|psi> with divided differences D of exp(-i E L).
+
+    As far as each rule of Gauss reaches, too.
+    """
+    size, length = 16, 0.9
+    hermitian = random_hermitian(size, phase / length)
+    end, cotangent = RNG.normal(size=(2, 2, size))
+    pulled, rate, before, carried = pulled_short(hermitian, phase / length, length, end, cotangent)
     energies, states = np.linalg.eigh(hermitian)
     back = states @ (np.exp(1j * energies * length)[:, None] * states.conj().T)
     begin = back @ complex_of(end)
@@ -77,6 +85,19 @@ def test_against_the_derivative_of_the_exponential(phase):
     assert np.abs(complex_of(carried) - back @ complex_of(cotangent)).max() <= tol(np.float64, 100)
     assert np.abs(slopes[0] / 2 - gradient.real).max() <= 2e-11 * size_of
     assert np.abs(slopes[1] / 2 + gradient.imag).max() <= 2e-11 * size_of
+    expected = np.vdot(complex_of(cotangent), -1j * hermitian @ complex_of(end)).real
+    assert abs(float(rate) - expected) <= 2e-11 * size_of * np.abs(hermitian).sum() / length
+
+
+def test_a_piece_of_no_length():
+    """The result changes with its length as the end of the state does; nothing else matters."""
+    hermitian, (end, cotangent) = random_hermitian(16, 2.0), RNG.normal(size=(2, 2, 16))
+    pulled, rate, before, carried = pulled_short(hermitian, 2.0, 0.0, end, cotangent)
+    expected = np.vdot(complex_of(cotangent), -1j * hermitian @ complex_of(end)).real
+    assert abs(float(rate) - expected) <= tol(np.float64, 16 * 2)
+    assert np.abs(before - end).max() <= tol(np.float64, 1)
+    assert np.abs(carried - cotangent).max() <= tol(np.float64, 1)
+    assert np.abs(pulled.matrix).max() < 1e-100
 
 
 def reference(couplings, alpha, amplitudes, field, duration, axis):

@@ -45,6 +45,7 @@ def expand(
     coefficients: Float[Array, "2 m h"],
     recurrence: Recurrence,
     pairs: Int[Array, ""],
+    block: int | None = None,
 ) -> tuple[States, tuple[Rows, Rows]]:
     """sum_k c_k(t) v_k for M times, by blocks: each is filled by the recurrence, then added by one matrix product.
 
@@ -58,13 +59,14 @@ def expand(
         coefficients: (2, M, K / 2) with K a multiple of 64: Re c_k for even k, Im c_k for odd k; 0 from k = 2 ``pairs`` on.
         recurrence: from each vector to the next.
         pairs: number of pairs to add, at most K / 2.
+        block: number of vectors in a block, a divisor of K; by default as many as there are states, or fewer.
 
     Returns:
         the M states; the last two vectors v_{2 pairs - 1}, v_{2 pairs}, from which the recurrence can be run back.
     """
     count, size = coefficients.shape[1], rows.shape[1]
-    height = _block_height(count)
     n_rows = 1 if operator.is_real else len(rows)
+    height = _block_height(count) if block is None else block // 2 // n_rows
     table = _table(coefficients.astype(rows.dtype), n_rows)
 
     def add(rows: Rows, imaginary: Int[Array, ""] | int, states: States) -> tuple[States, tuple[Rows, Rows]]:

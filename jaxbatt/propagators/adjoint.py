@@ -7,6 +7,7 @@ k = 0). The w_k descend, and the v_k are regenerated on the way down, v_{k-1} = 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -15,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxbatt._order import zeros_after
+from jaxbatt._batches import largest_of_batch
+from jaxbatt._order import none_after, zeros_after
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Apply
 from jaxbatt.propagators._segment import Action, States
@@ -32,8 +34,12 @@ class Differentiable(Action, Protocol):
 
 SHORT = 4.4
 """radius * time up to which :func:`pull_short` may be used."""
-_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(10) + np.array([[1], [0]])) / 2
-"""The rule of Gauss on [0, 1]."""
+_RULES = {4: 0.27, 6: 1.15, 8: 2.6, 10: SHORT}
+"""Nodes of rules of Gauss, and radius * time up to which each leaves some 4e-12 of an integral."""
+_MOST = max(_RULES)
+_GAUSS = np.stack([np.pad(np.stack(np.polynomial.legendre.leggauss(n)), ((0, 0), (0, _MOST - n))) / 2 for n in _RULES])
+_GAUSS[:, 0] += 0.5
+"""Nodes on [0, 1] and weights of each rule, filled up with nodes of no weight."""
 
 H = TypeVar("H", bound=Differentiable)
 Sources: TypeAlias = Callable[[Int[Array, ""]], tuple[Rows, Rows]]
@@ -97,14 +103,17 @@ def _descent(operator: H, terms: Series, top: tuple[Rows, ...], sources: Sources
 
 def pull_short(
     operator: H, center: Scalar, radius: Scalar, rows: Rows, cotangent: Rows, length: Scalar, rate: Scalar
-) -> tuple[H, Rows, Rows]:
+) -> tuple[H, Scalar, Rows, Rows]:
     """The same of a short evolution that ends in a state with a cotangent, radius * length <= :data:`SHORT`; both carried back.
 
     With psi and lambda carried back to each time s, the derivative is the integral of Im <lambda(s)| dH |psi(s)>, whose
-    frequencies are at most 2 radius: a Gauss rule of ten nodes s_q leaves some 1e-11 of it. The psi(s_q) are held;
+    frequencies are at most 2 radius: a Gauss rule of at most ten nodes s_q leaves some 1e-11 of it. The psi(s_q) are held;
     lambda(s_q) = sum_k c_k(s_q) u_k is not: the u_k meet sum_q conj(c_k(s_q)) w_q psi(s_q) as the recurrence makes them, and
     since dH is Hermitian, what is computed for H u_k serves the derivative, too. It costs little more than two evolutions,
     where :func:`pull_states` and what it is given cost four.
+
+    H is a linear function of its numbers, so these times the derivatives add up to the integral of Im <lambda|H|psi>: the rate
+    at which the result changes with the length. It is conserved, so that any rule is exact for it.
 
     Args:
         operator: H.
@@ -116,30 +125,52 @@ def pull_short(
         rate: error allowed per unit of time.
 
     Returns:
-        the derivative, a pytree like the operator; the state and its cotangent at the beginning.
+        the derivative, a pytree like the operator; the rate; the state and its cotangent at the beginning.
     """
-    offsets = jnp.append(jnp.asarray(-_NODES, length.dtype), -1) * length
-    terms = series(center, radius, offsets, length, rate, 1.01 * SHORT)
-    states, _ = terms.states(operator, rows)
-    weights = (length * jnp.asarray(_WEIGHTS, length.dtype))[:, None]
-    sources = _sources(terms._replace(coefficients=weights * terms.coefficients[:, :-1]), (states,))
+    rule = jnp.sum(radius * length > np.array(list(_RULES.values())[:-1]))
+    nodes, weights = jnp.asarray(_GAUSS, length.dtype)[rule]
+    terms = series(center, radius, jnp.append(-nodes, -1) * length, length, rate, 1.01 * SHORT)
+    states, _ = terms.states(operator, rows, block=16)
+    # The rate of a piece of no length is that of a tiny one.
+    span = jnp.maximum(length, jnp.finfo(length.dtype).tiny ** 0.5)
+    source = _at_nodes(states, (span * weights)[:, None] * terms.coefficients[:, :-1], rule)
     last = terms.coefficients[:, -1].astype(rows.dtype)
 
     def pair(i: Int[Array, ""], carry: tuple[Rows, Rows, Rows, Any]) -> tuple[Rows, Rows, Rows, Any]:
         odd, even, carried, total = carry
-        # -i psi: Im <lambda|X> is Re <lambda|-i X>.
-        with_even, with_odd = (jnp.stack([x[1], -x[0]]) for x in sources(i))
-        of_even, _, total = operator.paired(even, with_even, total, one)
+        of_even, _, total = operator.paired(even, source(0, i), total, one)
         growth = jnp.where(i == 0, 1, 2).astype(rows.dtype)
         odd = growth * (of_even - terms.center * even) / terms.radius - odd
         carried = carried + last[0, i] * even + last[1, i] * jnp.stack([-odd[1], odd[0]])
-        of_odd, _, total = operator.paired(odd, with_odd, total, one)
+        # After what came before: else the sources of both terms are held at a time.
+        of_odd, _, total = operator.paired(odd, source(1, i + none_after(odd)), total, one)
         even = 2 * (of_odd - terms.center * odd) / terms.radius - even
         return odd, even, carried, total
 
     one, (none, nothing) = jnp.ones((), rows.dtype), zeros_after((rows, operator), states)
     _, _, carried, total = jax.lax.fori_loop(0, terms.pairs, pair, (none, cotangent, none, nothing))
-    return total, states[:, -1], carried
+    integral = sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(operator), jax.tree.leaves(total), strict=True))
+    return total, integral / span.astype(rows.dtype), states[:, -1], carried
+
+
+def _at_nodes(states: States, coefficients: Float[Array, "2 q h"], rule: Int[Array, ""]) -> Callable[[int, Int[Array, ""]], Rows]:
+    """Parity p and number i of a pair of terms to -i sum_q conj(c_k) psi_q, k = 2 i + p: Im <lambda|X> is Re <lambda|-i X>.
+
+    Of the nodes as many are added as some rule of a batch has; beyond those of its own the coefficients are zero.
+    """
+    coefficients, most = coefficients.astype(states.dtype), largest_of_batch(rule)
+    every = [states[:, q] for q in range(_MOST)]
+
+    def source(parity: int, i: Int[Array, ""]) -> Rows:
+        weights = jax.lax.dynamic_index_in_dim(coefficients[parity], i, 1, keepdims=False)
+
+        def of(count: int) -> Rows:
+            total = _total(weights[:count], every[:count])
+            return -total if parity else jnp.stack([total[1], -total[0]])
+
+        return jax.lax.switch(most, [functools.partial(of, count) for count in _RULES])
+
+    return source
 
 
 def gather_back(apply: Apply, terms: Series, cotangents: Sequence[States | Rows]) -> Rows:

@@ -123,10 +123,10 @@ class Series(NamedTuple):
         coefficients = self.coefficients[:, np.asarray(times)] * np.asarray(signs)[:, None]
         return self._replace(coefficients=coefficients)
 
-    def states(self, operator: Action, rows: Rows) -> tuple[States, tuple[Rows, Rows]]:
-        """The state at the M times, (2, M, d), and the last two vectors of the recurrence."""
+    def states(self, operator: Action, rows: Rows, block: int | None = None) -> tuple[States, tuple[Rows, Rows]]:
+        """The state at the M times, (2, M, d), and the last two vectors of the recurrence; ``block`` as of :func:`expand`."""
         recurrence = self.recurrence(jnp.arange(2 * self.coefficients.shape[2]), rows.dtype)
-        return expand(operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, recurrence, self.pairs)
+        return expand(operator, lambda v: self.scaled(operator.apply, v), rows, self.coefficients, recurrence, self.pairs, block)
 
     def spanned(self, seen: Seen, rows: Rows, *, apart: bool) -> tuple[Kept, Float[Array, "2 m r h"], Used]:
         """See :func:`jaxbatt.propagators._expansion.spanned`."""

@@ -54,8 +54,9 @@ _FLIPPED = 9
 """Besides, where products of several spins are flipped string by string."""
 
 
-_Passed: TypeAlias = tuple[Rows, Rows, Any, Derivatives]
-"""State and cotangent at the beginning of a segment, the derivative with respect to its operator, and all others so far."""
+_Passed: TypeAlias = tuple[Rows, Rows, Scalar, Any, Derivatives]
+"""State and cotangent at the beginning of a segment, the rate of the result at its end, the derivative with respect to its
+operator, and all others so far."""
 
 
 class _Point(NamedTuple):
@@ -182,8 +183,8 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
         return _with_outputs(sweep, at, operator, bounds, begin, outputs)
 
     def short() -> _Passed:
-        pulled, before, carried = pull_short(operator, *bounds, at.rows, at.cotangent, length, sweep.rate)
-        return before, carried, pulled, at.derivatives
+        pulled, rate, before, carried = pull_short(operator, *bounds, at.rows, at.cotangent, length, sweep.rate)
+        return before, carried, rate, pulled, at.derivatives
 
     if len(sweep.levels) == 1:
         passed = long()
@@ -191,14 +192,14 @@ def _segment(sweep: Sweep, at: _Point, stop: Scalar, in_first: Int[Array, ""], w
         # Most pieces of a finely cut field are short and hold no output.
         is_long = (bounds.radius * length > SHORT) | outputs.mine.any()
         nothing = jax.tree.map(jnp.zeros_like, operator)
-        passed = where_in_batch(~is_long, short, (at.rows, at.cotangent, nothing, at.derivatives))
+        passed = where_in_batch(~is_long, short, (at.rows, at.cotangent, jnp.zeros_like(length), nothing, at.derivatives))
         passed = where_in_batch(is_long, long, passed)
-    before, carried, pulled, derivatives = passed
+    before, carried, rate, pulled, derivatives = passed
     derivatives = _add_generator(sweep, at.piece, pulled, derivatives)
     leaves = (begin <= piece_start) & (at.piece > 0)
     if len(sweep.levels) > 1:
         # State and cotangent evolve alike, so the rate is conserved but for what each output adds.
-        rate = rate_of(operator, at.rows, at.cotangent).astype(derivatives.edges.dtype)
+        rate = rate.astype(derivatives.edges.dtype)
         start = rate + jnp.sum(derivatives.times - at.derivatives.times)
         edges = derivatives.edges.at[at.piece].add(jnp.where(at.entered, rate, 0))
         edges = edges.at[at.piece - 1].add(jnp.where(leaves, -start, 0))
@@ -222,7 +223,8 @@ def _with_outputs(sweep: Sweep, at: _Point, operator: Any, bounds: Bounds, begin
     signed = terms.at(range(width + 2), [1, -1, *[1] * width])
     pulled, _ = pull_states(operator, signed, top, (at.cotangent, carried, states))
     done = zero_after(*jax.tree.leaves(pulled))
-    return states[:, -1] + done, carried + done, pulled, derivatives
+    rate = rate_of(operator, at.rows, at.cotangent)
+    return states[:, -1] + done, carried + done, rate, pulled, derivatives
 
 
 def _first_segment(sweep: Sweep, at: _Point | None, opening: Opening, outputs: Outputs, derivatives: Derivatives) -> Derivatives:
