@@ -226,6 +226,7 @@ def test_the_timer_stops_in_time():
     calls = []
     summary = timer.repeat(lambda: calls.append(0) or len(calls), repeats=5)
     assert (summary["result"], summary["repeats"], len(calls)) == (1, 5, 6)
+    assert timer.repeat(lambda: None, repeats=5, least=0.01)["repeats"] > 5
     none = timer.repeat(lambda: None, repeats=5, budget=0.0)
     assert (none["repeats"], none["min"]) == (0, none["first"])
 

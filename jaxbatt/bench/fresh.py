@@ -38,7 +38,8 @@ def fresh(
     """
     # A GPU's driver maps more than there is.
     limited = settings.platform == "cpu"
-    order = json.dumps({"arguments": arguments, "repeats": settings.repeats, "budget": settings.budget, "limited": limited})
+    times = {"repeats": settings.repeats, "budget": settings.budget, "least": 0.0 if settings.quick else timer.SHORT}
+    order = json.dumps({"arguments": arguments, "limited": limited, **times})
     command = [sys.executable, timer.__file__, str(_HERE / "programs" / file), function, order]
     variables = _environment(settings.platform) | dict(environment or {})
     try:

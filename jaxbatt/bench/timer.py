@@ -22,19 +22,21 @@ from collections.abc import Callable
 from typing import Any
 
 REPEATS = 7
-LONG = 60.0
-"""Seconds after which a measurement is not repeated any more; how often it was is part of the result."""
+SHORT, LONG = 2.0, 60.0
+"""Seconds up to which a measurement is repeated in any case, for a machine may be slow for a while, and after which it is not
+any more; how often it was is part of the result."""
 MARK = "jaxbatt.bench "
 _START = time.perf_counter()
 
 
-def repeat(run: Callable[[], Any], repeats: int = REPEATS, budget: float = math.inf) -> dict[str, Any]:
+def repeat(run: Callable[[], Any], repeats: int = REPEATS, budget: float = math.inf, least: float = 0.0) -> dict[str, Any]:
     """Seconds of ``run``, which must wait for its own result.
 
     Args:
         run: what is timed.
         repeats: how often, after a first run; fewer where they take more than 60 s in all.
         budget: seconds since the start of this process in which the next run must be able to end.
+        least: seconds in all up to which it is repeated more often.
 
     Returns:
         ``first``: the first run, with everything that is compiled or cached in it; ``min`` and ``median`` of the ``repeats``
@@ -44,10 +46,14 @@ def repeat(run: Callable[[], Any], repeats: int = REPEATS, budget: float = math.
     result = run()
     first = time.perf_counter() - start
     seconds: list[float] = []
-    while len(seconds) < repeats and sum(seconds) < LONG and time.perf_counter() - _START + max(seconds, default=first) < budget:
+    total = slowest = 0.0
+    while (len(seconds) < repeats or total < least) and total < LONG:
+        if time.perf_counter() - _START + (slowest or first) >= budget:
+            break
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
+        total, slowest = total + seconds[-1], max(slowest, seconds[-1])
     known = seconds or [first]
     summary = {"min": min(known), "median": statistics.median(known), "repeats": len(seconds)}
     return {"first": first, **summary, "result": result}
@@ -98,7 +104,7 @@ def main() -> None:
     order = json.loads(text)
     if order["limited"]:
         limit_memory()
-    options = order["repeats"], order["budget"]
+    options = order["repeats"], order["budget"], order["least"]
     try:
         function = runpy.run_path(file)[name]
         start = time.perf_counter()
@@ -114,7 +120,7 @@ def main() -> None:
     _print({"peak": _peak(order["limited"])})
 
 
-def _timed(row: dict[str, Any], options: tuple[int, float]) -> dict[str, Any]:
+def _timed(row: dict[str, Any], options: tuple[int, float, float]) -> dict[str, Any]:
     """The row, with its program replaced by how long that takes; one that fails does not take the others with it."""
     if "program" not in row:
         return row

@@ -43,7 +43,12 @@ def bench(
     budget: Annotated[
         float, typer.Option(help="Seconds for one system at one N; what takes longer is stopped and left out at larger N.")
     ] = 600.0,
-    repeats: Annotated[int, typer.Option(help="Timed runs of each; fewer where they take over a minute in all.")] = 7,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            help="Timed runs of each; more where they take less than 2 s in all (not with --quick), fewer where over a minute."
+        ),
+    ] = 7,
     device: Annotated[Device | None, typer.Option(help="Where jaxbatt runs; what JAX finds by default.")] = None,
     show: Annotated[
         list[Path] | None, typer.Option(help="Measure nothing: print the table of a result file and draw it again.")
