@@ -130,6 +130,7 @@ def pull_short(
     rule = jnp.sum(radius * length > np.array(list(_RULES.values())[:-1]))
     nodes, weights = jnp.asarray(_GAUSS, length.dtype)[rule]
     terms = series(center, radius, jnp.append(-nodes, -1) * length, length, rate, 1.01 * SHORT)
+    # Sixteen terms are enough for most pieces, whose states are then added up once.
     states, _ = terms.states(operator, rows, block=16)
     # The rate of a piece of no length is that of a tiny one.
     span = jnp.maximum(length, jnp.finfo(length.dtype).tiny ** 0.5)
