@@ -54,7 +54,7 @@ def pulled_short(hermitian, radius, length, end, cotangent):
     return run(matrix, *map(jnp.asarray, (radius, end, cotangent, length, 1e-14 / 0.9)))
 
 
-@pytest.mark.parametrize("phase", [1e-3, 0.7, *_RULES.values()])
+@pytest.mark.parametrize("phase", [1e-3, 0.7, *(0.9999 * reach for reach in _RULES.values())])
 def test_against_the_derivative_of_the_exponential(phase):
     """<lambda| d exp(-i H L) |psi> = sum_ab <lambda|a> D_ab <a|dH|b> <b|psi> with divided differences D of exp(-i E L).
 
@@ -86,7 +86,9 @@ def test_against_the_derivative_of_the_exponential(phase):
     assert np.abs(slopes[0] / 2 - gradient.real).max() <= 2e-11 * size_of
     assert np.abs(slopes[1] / 2 + gradient.imag).max() <= 2e-11 * size_of
     expected = np.vdot(complex_of(cotangent), -1j * hermitian @ complex_of(end)).real
-    assert abs(float(rate) - expected) <= 2e-11 * size_of * np.abs(hermitian).sum() / length
+    # No matter what the rule leaves: the rate is conserved.
+    sizes = np.linalg.norm(end) * np.linalg.norm(cotangent) * phase / length
+    assert abs(float(rate) - expected) <= tol(np.float64, sizes)
 
 
 def test_a_piece_of_no_length():
