@@ -21,10 +21,11 @@ class Bounds(NamedTuple):
     radius: Scalar
 
     def within(self, other: Bounds) -> Bounds:
-        """What both enclose."""
+        """What both enclose, and the rounding of their ends: where the spectrum is one number, they may miss each other by it."""
         low = jnp.maximum(self.center - self.radius, other.center - other.radius)
         high = jnp.minimum(self.center + self.radius, other.center + other.radius)
-        return Bounds((low + high) / 2, (high - low) / 2)
+        rounding = 16 * jnp.finfo(low.dtype).eps * jnp.maximum(jnp.abs(low), jnp.abs(high))
+        return Bounds((low + high) / 2, jnp.maximum((high - low) / 2, 0) + rounding)
 
 
 def local_bounds(pauli_sum: PauliSum) -> Bounds:

@@ -254,7 +254,7 @@ def _flip_pair(
         sites = np.array([n - string.flip.bit_length() for string in strings])
         return _flip(kernels, strings, coefficients, v), kernels.site_overlaps(v, w)[sites].astype(coefficients.dtype)
     pulled = kernels.overlaps(strings, v, w).astype(coefficients.dtype)
-    return _flip(kernels, strings, coefficients, v), pulled * jnp.asarray(_string_signs(strings))
+    return _flip(kernels, strings, coefficients, v), pulled * jnp.asarray(_string_signs(strings), pulled.dtype)
 
 
 def _overlap(v: Rows, w: Rows) -> Float[Array, " d"]:

@@ -252,6 +252,13 @@ def test_collective_that_does_not_apply_has_no_derivative():
         assert np.all(np.isnan(leaf))
 
 
+@pytest.mark.parametrize("name", PAULIS)
+def test_single_precision_of_strings_that_are_flipped(name):
+    solver, tolerance, dtype = SOLVERS["complex64"]
+    case = PAULIS[name]
+    case.check(found_by(compiled(case, solver), case), tolerance, dtype)
+
+
 @pytest.mark.parametrize("name", ["random", "pieces"])
 def test_real_arithmetic(name):
     """The first segment stays real where state and Hamiltonian are; and a tight tolerance is met."""

@@ -172,7 +172,8 @@ def series(
 
 
 def _widened(radius: Scalar) -> Scalar:
-    return radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny
+    # Never so small that the first coefficient is no number, or the reciprocal: H = 0 has derivatives, too.
+    return radius * (1 + 16 * jnp.finfo(radius.dtype).eps) + jnp.finfo(radius.dtype).tiny ** 0.5
 
 
 def _last_term(z: Scalar, n_terms: int, allowed: Scalar) -> tuple[Int[Array, ""], Scalar]:
@@ -230,5 +231,5 @@ def _coefficients(z: Float[Array, " m"], n_terms: int) -> Float[Array, "2 m h"]:
     weights = (np.where(order == 0, 1, 2) * np.array([1, -1, -1, 1])[order % 4]).astype(z.dtype)
     total = (jnp.abs(weights[0]) * pairs[0]).sum(axis=1)
     # Odd orders have the sign of z, and of the smallest z the first is in proportion to it.
-    factor = jnp.where(np.array([[0], [1]]) == 1, z / size, 1) / total
-    return weights * pairs * factor[:, :, None]
+    factor = jnp.where(np.array([[0], [1]]) == 1, z / size, 1)
+    return weights * (pairs / total[:, None]) * factor[:, :, None]

@@ -11,6 +11,7 @@ with few outputs it is all there is: no other is compiled.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -85,6 +86,7 @@ class Opening(NamedTuple):
         bounds: what its series has as the range of the spectrum.
         top: the last two vectors of its recurrence.
         pairs: number of pairs of terms.
+        valid: whether the results hold. Without, there is no way back, which might not come to an end, and no derivative.
     """
 
     time: Scalar
@@ -94,6 +96,7 @@ class Opening(NamedTuple):
     bounds: Bounds
     top: tuple[Rows, Rows]
     pairs: Int[Array, ""]
+    valid: Bool[Array, ""]
 
 
 def sweep_back(
@@ -138,7 +141,7 @@ def sweep_back(
 
     if len(levels) == 1:
         sweep = sweep._replace(fixed=(system.generator(levels[0]), opening.bounds))
-    zeros = Derivatives(*(jax.tree.map(_zeros, x) for x in (system, levels, edges, times)))
+    zeros = Derivatives(*(jax.tree.map(functools.partial(_zeros, opening.valid), x) for x in (system, levels, edges, times)))
     at = None if opening.rest is None else _down_to(sweep, opening, times[-1], opening.rest[1], matters, zeros)
     mine = jnp.arange(width) < opening.outputs
     first = jax.tree.map(lambda x: x[:width], cotangents).where(mine)
@@ -149,8 +152,8 @@ def sweep_back(
     return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs, found), lambda: found)
 
 
-def _zeros(x: Any) -> Any:
-    return jnp.zeros_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x
+def _zeros(valid: Bool[Array, ""], x: Any) -> Any:
+    return jnp.full_like(x, jnp.where(valid, 0, jnp.nan)) if jnp.issubdtype(x.dtype, jnp.inexact) else x
 
 
 def _down_to(sweep: Sweep, opening: Opening, time: Scalar, rows: Rows, matters: Bool[Array, " t"], zeros: Derivatives) -> _Point:
@@ -161,7 +164,7 @@ def _down_to(sweep: Sweep, opening: Opening, time: Scalar, rows: Rows, matters: 
     start = _Point(time, piece, jnp.zeros((), bool), rows, jnp.zeros_like(rows), matters.sum(), zeros)
 
     def unfinished(at: _Point) -> Array:
-        return (at.time > opening.time) | (at.outputs > in_first)
+        return opening.valid & ((at.time > opening.time) | (at.outputs > in_first))
 
     def segment(at: _Point) -> _Point:
         return _segment(sweep, at, opening.time, in_first, opening.states.shape[1])

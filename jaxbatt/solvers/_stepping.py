@@ -39,6 +39,8 @@ class StateCarry(NamedTuple):
     work: Scalar
     deviation: Scalar
     """Bound of the error of the state so far."""
+    late: Scalar
+    """By how much the time of the carry is rounded up: without it the roundings of many segments would add up."""
 
 
 class SteppedEvolution(Evolution):
@@ -60,7 +62,7 @@ class SteppedEvolution(Evolution):
     def start(self) -> Carry:
         rows = self.system.initial_rows()
         zero = jnp.zeros((), rows.dtype)
-        state = StateCarry(rows, jnp.zeros((), int), zero, zero)
+        state = StateCarry(rows, jnp.zeros((), int), zero, zero, jnp.zeros(()))
         return Carry(jnp.zeros(()), state, zero, jnp.zeros((), int), jnp.asarray(self.trusted))
 
     def curve(self, times: Times) -> tuple[Carry, Record]:
@@ -108,7 +110,8 @@ class SteppedEvolution(Evolution):
         carry, record = run.end(start if is_all else run.completed(start))
         rest = None if is_all else (start.carry.state.rows, carry.state.rows)
         states = segment.states if is_all else segment.states[:, :-1]
-        return carry, record, Opening(start.carry.time, start.done, states, rest, bounds, segment.top[:2], segment.top[2])
+        *top, pairs = segment.top
+        return carry, record, Opening(start.carry.time, start.done, states, rest, bounds, (top[0], top[1]), pairs, carry.valid)
 
     def _fixed(self) -> Stretch | None:
         return self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
@@ -178,7 +181,7 @@ class SteppedEvolution(Evolution):
         return Limits(2 * radius, work, self._onset())
 
     def initial_rate(self) -> Scalar:
-        return initial_rate(guarded((self.system, self.levels[0]), self.system.solver))
+        return initial_rate(guarded((self.system, self.levels[0]), self.system.solver)).astype(self.edges.dtype)
 
     def _onset(self) -> Scalar:
         """W''(0) = 2 <H psi|H_0|H psi> - 2 Re <H_0 psi|H**2 psi>."""
@@ -194,33 +197,37 @@ class SteppedEvolution(Evolution):
         self, carry: Carry, wanted: Times, rate: Scalar, fixed: Stretch | None, spread: Scalar, is_all: bool
     ) -> tuple[Carry, Record, Int[Array, ""], Segment]:
         """One segment: as many of the wanted times as it reaches; or all of an evolution, which ends with the last of them."""
-        rows, piece, work, _ = carry.state
+        rows, piece, work, _, late = carry.state
         stretch = fixed if fixed is not None else self._stretch(piece)
         is_last = piece == len(self.levels) - 1
         end = jnp.where(is_last, wanted[-1], jnp.minimum(self.edges[piece], wanted[-1]))
-        limit = (end - carry.time).astype(rows.dtype)
-        offsets = (wanted - carry.time).astype(rows.dtype)
+        limit = (end - carry.time + late).astype(rows.dtype)
+        offsets = (wanted - carry.time + late).astype(rows.dtype)
         center, radius = stretch.bounds
         inner, stop = (offsets[:-1], None) if is_all else (offsets, -1)
         segment = self.propagator.advance(stretch.operator, center, radius, rows, jnp.minimum(inner, limit), limit, rate)
         gains, magnetization = measure_all(stretch.gain, rows, segment.states)
         work = work + gains[1:] - gains[0]
         finished = segment.reach >= limit
-        time = jnp.where(finished, end, carry.time + segment.reach)
+        # What is left of a sum after a larger number is taken away again is exact.
+        rounded = carry.time + segment.reach
+        late = jnp.where(finished, 0, (rounded - carry.time) - segment.reach + late)
+        time = jnp.where(finished, end, rounded)
         passed = jnp.sum(offsets <= segment.reach)
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
-        arrived = self._arrived(carry._replace(time=time, valid=valid), stretch, segment, work[-1], spread)
+        carry = carry._replace(time=time, state=carry.state._replace(late=late), valid=valid)
+        arrived = self._arrived(carry, stretch, segment, work[-1], spread)
         return arrived, Record(work[:stop], magnetization[1:stop]), passed, segment
 
     def _arrived(self, carry: Carry, stretch: Stretch, segment: Segment, work: Scalar, spread: Scalar) -> Carry:
         """The carry, whose time is that of the end of the segment already, with the state there."""
-        _, piece, _, deviation = carry.state
+        _, piece, _, deviation, late = carry.state
         if len(self.levels) > 1:
             piece = piece + ((piece < len(self.levels) - 1) & (carry.time >= self.edges[piece]))
         deviation = deviation + segment.error
         error = jnp.maximum(carry.error, deviation * (2 * stretch.gain.bounds().radius + spread))
         valid = carry.valid & jnp.isfinite(carry.time)
-        state = StateCarry(segment.states[:, -1], piece, work, deviation)
+        state = StateCarry(segment.states[:, -1], piece, work, deviation, late)
         return Carry(carry.time, state, error, carry.applications + segment.applications, valid)
 
 
@@ -271,17 +278,21 @@ class _Run:
         return _Loop(loop.done + passed, carry, record), segment
 
     def completed(self, loop: _Loop) -> _Loop:
-        """With all segments that are left."""
+        """With all segments that are left, unless the tolerance is lost before: the error only grows."""
 
         def unfinished(loop: _Loop) -> Array:
-            return (loop.done < len(self.times)) & loop.carry.valid
+            return (loop.done < len(self.times)) & loop.carry.valid & self.meets(loop.carry)
 
         return jax.lax.while_loop(unfinished, lambda loop: self.step(loop)[0], loop)
 
+    def meets(self, carry: Carry) -> Bool[Array, ""]:
+        """Whether the error since the beginning is within the tolerance."""
+        deviation = carry.state.deviation - self.before.state.deviation
+        return deviation <= jnp.asarray(self.evolution.propagator.tol, deviation.dtype)
+
     def end(self, loop: _Loop) -> tuple[Carry, Record]:
-        count, carry, tol = len(self.times), loop.carry, self.evolution.propagator.tol
-        met = carry.state.deviation - self.before.state.deviation <= jnp.asarray(tol, carry.state.deviation.dtype)
-        met = met & (loop.done >= count) & (self.times[-1] <= self.evolution.edges[-1])
+        count, carry = len(self.times), loop.carry
+        met = self.meets(carry) & (loop.done >= count) & (self.times[-1] <= self.evolution.edges[-1])
         return carry._replace(valid=carry.valid & met), Record(loop.record.work[:count], loop.record.magnetization[:count])
 
 
