@@ -34,6 +34,9 @@ _ONSET = 3.4
 """First window of a search for power, in units of (C / W''(0))^(1/2): most searches end within it. For W = C sin^2(w t), whose
 power is greatest at C / P = 1.38 / w, it is 2.4 / w; interactions make both C and the end of the search larger."""
 
+_SEEN = 2**20
+"""Work that has become so many eps of the most there can be is not taken for rounding."""
+
 
 class Found(NamedTuple):
     """The best maximum so far."""
@@ -104,15 +107,20 @@ def find_maximum(
         carry, work = work_of(search.carry, nodes.at[-1].set(stop))
         series = _Series(_cosine_coefficients(work), begin, stop - begin)
         found, hit, slope = _best_of_window(series, objective, first, search.slope)
-        # Work that is zero to rounding on a whole window stays zero, for W(t) is analytic while the field is constant.
-        size, eps = jnp.max(jnp.abs(work)), jnp.finfo(work.dtype).eps
-        silent = size <= 64 * eps * jnp.abs(limits.work)
+        # While the field is constant W(t) is analytic: work that is zero to rounding on a whole window stays zero. But in strong
+        # couplings a window may be too short for the state to move so far that it would have shown.
+        size, eps, alone = jnp.max(jnp.abs(work)), jnp.finfo(work.dtype).eps, len(evolution.edges) == 1
+        rests = (limits.motion == 0) & alone
+        silent = (size <= 64 * eps * jnp.abs(limits.work)) | rests
+        telling = rests | ((limits.motion * (stop - begin)) ** 2 > _SEEN * eps)
         # Of work that is never positive rounding may leave some, or a slope at t = 0.
         gained = jnp.max(work) > 1024 * eps * size
         better = (found.value > search.best.value) & gained & ~silent
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, search.best)
-        done = (carry.time >= end_of_search(best)) | (silent & (len(evolution.edges) == 1))
-        return _Search(carry, best, slope, search.windows + 1, done | hit if first else done)
+        end = end_of_search(best)
+        done = (carry.time >= end) | (silent & telling & alone)
+        stuck = silent & ~telling & alone & (end > length * MAX_WINDOWS)
+        return _Search(carry, best, slope, jnp.where(stuck, MAX_WINDOWS, search.windows + 1), done | hit if first else done)
 
     def unfinished(search: _Search) -> Array:
         # A search for work ends at the horizon: one that cannot get there is not begun.

@@ -59,11 +59,13 @@ class Limits(NamedTuple):
         bandwidth: largest angular frequency in W(t), or one for which its windows interpolate a W(t) that has no largest.
         work: no time gives more work than this.
         onset: W''(0), or 0 where it is not known; from it a search guesses how far it has to look, nothing more.
+        motion: ||(H - <H>) psi|| at t = 0, how fast the state moves; 0 if it rests.
     """
 
     bandwidth: Scalar
     work: Scalar
     onset: Scalar | float = 0.0
+    motion: Scalar | float = np.inf
 
 
 Window: TypeAlias = Callable[[Carry, Times], tuple[Carry, Times]]

@@ -1,4 +1,4 @@
-"""The rate at which the work begins to rise, and its derivative."""
+"""How state and work begin to move; of the rate at which the work rises also the derivative."""
 
 from __future__ import annotations
 
@@ -11,7 +11,23 @@ from jaxtyping import Array, Float
 
 from jaxbatt._types import Scalar
 from jaxbatt.hamiltonian import times_i
-from jaxbatt.solvers._system import System, two_rows
+from jaxbatt.solvers._system import Stretch, System, two_rows
+
+
+def beginning(system: System, stretch: Stretch, work: Scalar) -> tuple[Scalar, Scalar]:
+    """W''(0) = 2 <H psi|H_0|H psi> - 2 Re <H_0 psi|H**2 psi>, and the :func:`motion`; ``work`` is the most there can be."""
+    energy, operator, (center, radius) = system.energy(), stretch.operator, stretch.bounds
+    rows = two_rows(system.initial_rows())
+    driven = operator.apply(rows)
+    onset = 2 * jnp.sum(driven * energy.apply(driven) - energy.apply(rows) * operator.apply(driven))
+    moves = jnp.linalg.norm(driven - jnp.sum(rows * driven) * rows)
+    return onset, motion(moves, jnp.abs(center) + radius, work)
+
+
+def motion(moves: Scalar, size: Scalar, work: Scalar) -> Scalar:
+    """How fast a state moves, or 0 if it rests: if that is rounding of an H of this size, which is little beside the work."""
+    rounding = 64 * jnp.finfo(moves.dtype).eps
+    return jnp.where((moves <= rounding * size) & (rounding**0.5 * size <= work), 0, moves)
 
 
 @eqx.filter_custom_vjp

@@ -19,7 +19,7 @@ from jaxbatt.propagators.chebyshev import phase_of, series
 from jaxbatt.solvers._adjoint import OUTPUTS, WHOLE, WHOLE_START, Opening, sweep_back
 from jaxbatt.solvers._base import WINDOW_PHASE, Carry, Evolution, Limits, Record, Window
 from jaxbatt.solvers._differentiation import guarded
-from jaxbatt.solvers._initial import initial_rate
+from jaxbatt.solvers._initial import beginning, initial_rate
 from jaxbatt.solvers._outputs import Cotangents
 from jaxbatt.solvers._system import Stretch, System, measure_all, two_rows
 
@@ -178,17 +178,10 @@ class SteppedEvolution(Evolution):
             radius, most = fixed.bounds.radius, fixed.gain.bounds()
             start = fixed.gain.measure(two_rows(self.system.initial_rows()))[0]
             work = jnp.minimum(work, most.center + most.radius - start)
-        return Limits(2 * radius, work, self._onset())
+        return Limits(2 * radius, work, *beginning(self.system, self._stretch(jnp.zeros((), int)), work))
 
     def initial_rate(self) -> Scalar:
         return initial_rate(guarded((self.system, self.levels[0]), self.system.solver)).astype(self.edges.dtype)
-
-    def _onset(self) -> Scalar:
-        """W''(0) = 2 <H psi|H_0|H psi> - 2 Re <H_0 psi|H**2 psi>."""
-        energy, operator = self.system.energy(), self._stretch(jnp.zeros((), int)).operator
-        rows = two_rows(self.system.initial_rows())
-        driven = operator.apply(rows)
-        return 2 * jnp.sum(driven * energy.apply(driven) - energy.apply(rows) * operator.apply(driven))
 
     def _stretch(self, piece: Int[Array, ""]) -> Stretch:
         return self.system.stretch(self.levels[0] if len(self.levels) == 1 else self.levels[piece])

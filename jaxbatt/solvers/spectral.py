@@ -19,6 +19,7 @@ from jaxbatt.battery import Battery
 from jaxbatt.observables import Gain
 from jaxbatt.paulis import PauliString
 from jaxbatt.solvers._base import Carry, Evolution, Limits, Record
+from jaxbatt.solvers._initial import motion
 from jaxbatt.solvers._pauli import PauliSystem, Problem, charging_hamiltonian, initial_rows, problem_of
 from jaxbatt.solvers._sectors import Sector, dense, sectors_of
 from jaxbatt.solvers._spectral_frame import Frame, states_at
@@ -172,7 +173,15 @@ class SpectralEvolution(Evolution):
         if len(self.edges) == 1:
             gain = self._gain(jnp.zeros((), int)).bounds()
             work = jnp.minimum(work, gain.center + gain.radius + self.bases[0])
-        return Limits((top - bottom) * (1 + 1e-9), work)
+        # Not so small that windows would become longer than the phases of the levels are known.
+        bandwidth = jnp.maximum((top - bottom) * (1 + 1e-9), 1e-9 * jnp.maximum(jnp.abs(top), jnp.abs(bottom)))
+        return Limits(bandwidth, work, motion=self._motion(work))
+
+    def _motion(self, work: Scalar) -> Scalar:
+        levels = jnp.concatenate([energies[0] for energies in self.levels])
+        weights = jnp.concatenate([jnp.abs(amplitudes[0]) ** 2 for amplitudes in self.amplitudes])
+        moves = jnp.sqrt(jnp.sum(weights * (levels - jnp.sum(weights * levels)) ** 2))
+        return motion(moves, jnp.abs(levels).max(), work)
 
     def _phase_error(self, time: Scalar) -> Scalar:
         """Levels are good to a few eps ||H||, and so is their phase per unit of time."""

@@ -1,0 +1,122 @@
+"""Where arithmetic comes to its end: H = 0, spectra of one number, long times, huge couplings and fields, not a number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tol
+
+import jaxbatt as jb
+
+SOLVERS = [jb.StateVector(), jb.Spectral(), jb.StateVector(jb.Chebyshev(1e-4), jnp.complex64)]
+
+
+def xxx(n, g):
+    return jb.SpinBattery(1.0, jb.power_law(n, g, 1.0), 1.0, initial_state="down")
+
+
+@pytest.mark.parametrize(
+    ("solver", "pieces"),
+    [*((SOLVERS[0], pieces) for pieces in (None, 1, 3, 40)), (SOLVERS[1], None), (SOLVERS[2], None), (SOLVERS[2], 40)],
+    ids=str,
+)
+def test_derivative_with_respect_to_a_field_that_is_zero(solver, pieces):
+    """One spin, H = omega Y: d W / d omega = -2 t <X> where omega = 0, and where it is all but zero."""
+    t, state = 0.9, np.array([0.6, 0.8])
+
+    def work(omega):
+        battery = jb.SpinBattery(1.0, np.zeros((1, 1)), 0.0, initial_state=state)
+        levels = omega if pieces is None else jnp.full(pieces, omega)
+        protocol = jb.ConstantField(levels, "y") if pieces is None else jb.PiecewiseField(levels, t, "y")
+        return jb.charge(battery, protocol, jnp.array([t]), solver=solver).work[0]
+
+    allowed = 1e-3 if solver == SOLVERS[2] else 1e-9
+    for omega in (0.0, 1e-200, 1e-160, 1e-100):
+        np.testing.assert_allclose(jax.grad(work)(omega), -2 * t * 2 * 0.6 * 0.8, rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize("propagator", [jb.Chebyshev(), jb.Krylov(), jb.Taylor()], ids=str)
+def test_spectrum_of_one_number(propagator):
+    """An isotropic pair in no field, then in one: the enclosures of the spectrum are rounding, and may miss each other by it."""
+    omega, half = 4.0, 15.0
+    for g in (0.16273622146507463, *np.random.default_rng(7).uniform(0.1, 2, 12)):
+        protocol = jb.PiecewiseField(np.array([0.0, omega]), 2 * half)
+        curve = jb.charge(xxx(2, g), protocol, np.array([2 * half]), solver=jb.StateVector(propagator))
+        error = float(curve.info.error) + tol(float, 4 * omega * half)
+        np.testing.assert_allclose(curve.work[0], 4 * np.sin(omega * half) ** 2, rtol=0, atol=error)
+
+
+@pytest.mark.parametrize(
+    ("propagator", "end"),
+    [
+        (jb.Chebyshev(), 100.0),
+        (jb.Chebyshev(1e-9, reach=100.0), 100.0),
+        (jb.Taylor(1e-9), 10.0),
+        (jb.Taylor(1e-9), 100.0),
+        (jb.Krylov(), 100.0),
+    ],
+    ids=str,
+)
+def test_error_of_long_times(propagator, end):
+    """H = c X, H_0 = Z + c X: W = 2 sin^2 (c t). The roundings of the times of many segments do not add up."""
+    c, times = 1000.0, np.array([0.9, 0.95, 0.99, 0.999, 1.0]) * end
+    energy = jb.PauliSum.from_terms(1, [("Z", (0,), 1.0), ("X", (0,), c)])
+    battery = jb.PauliBattery(energy, jb.PauliSum.from_terms(1, [("X", (0,), c)]), 1)
+    curve = jb.charge(battery, jb.ConstantField(0.0), times, solver=jb.StateVector(propagator))
+    exact = 2 * np.sin(np.longdouble(c) * times.astype(np.longdouble)) ** 2
+    assert np.abs(np.asarray(curve.work) - exact).max() <= float(curve.info.error)
+
+
+@pytest.mark.parametrize(("field", "omega", "end"), [(1e-6, 1e4, 1.0), (1.0, 1e5, 1e-3)])
+def test_error_of_spectral_under_a_field_far_above_the_energies(field, omega, end):
+    """Along z nothing is stored; the work is measured by <H_0 - H>, whose rounding is that of the field."""
+    battery = jb.SpinBattery(field, np.array(jb.power_law(3, field, 1.0)), 0.5)
+    curve = jb.charge(battery, jb.ConstantField(omega, "z"), np.array([0.1, 0.35, 1.0]) * end, solver=jb.Spectral())
+    assert np.abs(curve.work).max() <= float(curve.info.error) <= 1e-13 * omega
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_what_cannot_be_computed_ends(pieces):
+    """Value and gradient are NaN, and not waited for without end: a field that is no number, or too strong for the tolerance."""
+
+    @jax.jit
+    @jax.value_and_grad
+    def work(omega):
+        levels = jnp.array([1.0, omega, 2.0]) if pieces else omega
+        protocol = jb.PiecewiseField(levels, 1.0) if pieces else jb.ConstantField(levels)
+        battery = jb.SpinBattery(1.0, jb.power_law(3, 1.0, 1.0), 0.3)
+        return jb.charge(battery, protocol, jnp.linspace(0.1, 1, 12), solver=jb.StateVector()).work.sum()
+
+    assert np.all(np.isfinite(work(2.0)))
+    for number in (np.nan, 1e8, 1e160):
+        assert np.all(np.isnan(work(number)))
+
+
+def test_greatest_power_in_single_precision_has_derivatives():
+    def power(omega, anisotropy, solver):
+        battery = jb.SpinBattery(1.0, jb.power_law(4, 1.0, 1.0), anisotropy)
+        return jb.max_power(battery, jb.ConstantField(omega), solver=solver).power
+
+    double, single = (jax.grad(power, (0, 1))(2.0, 0.5, solver) for solver in SOLVERS[1:])
+    np.testing.assert_allclose(single, double, rtol=1e-4)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=str)
+def test_what_rests_has_no_power(solver):
+    """Eigenstates, by any solver and in any couplings, and under a field along z."""
+    for anisotropy in (0.5, 1.0):
+        for n, omega, axis in ((2, 0.0, "x"), (4, 1.0, "z")):
+            battery = jb.SpinBattery(1.0, jb.power_law(n, 1.0, 1.0), anisotropy, initial_state="down")
+            peak = jb.max_power(battery, jb.ConstantField(omega, axis), solver=solver)
+            assert peak.certified
+            assert (peak.power, peak.work) == (0, 0)
+
+
+@pytest.mark.parametrize("solver", [*SOLVERS[:2], jb.StateVector(jb.Krylov())], ids=str)
+def test_power_that_is_far_slower_than_the_couplings_is_not_overlooked(solver):
+    """1.4492 N omega B: of two spins, whose spectrum is narrow; of three a window of the search shows no more than rounding."""
+    for g, omega in ((1e6, 1e-3), (1e9, 1.0)):
+        peak = jb.max_power(xxx(2, g), jb.ConstantField(omega), solver=solver)
+        np.testing.assert_allclose(peak.power, 1.449222707553417 * 2 * omega, rtol=1e-4)
+        with pytest.raises(ValueError, match="not certain"):
+            jb.max_power(xxx(3, g), jb.ConstantField(omega), solver=solver)
