@@ -64,7 +64,8 @@ def test_error_of_long_times(propagator, end):
     battery = jb.PauliBattery(energy, jb.PauliSum.from_terms(1, [("X", (0,), c)]), 1)
     curve = jb.charge(battery, jb.ConstantField(0.0), times, solver=jb.StateVector(propagator))
     exact = 2 * np.sin(np.longdouble(c) * times.astype(np.longdouble)) ** 2
-    assert np.abs(np.asarray(curve.work) - exact).max() <= float(curve.info.error)
+    # <Z> of a state that is off by the tolerance is off by twice as much.
+    assert np.abs(np.asarray(curve.work) - exact).max() <= float(curve.info.error) <= 2 * propagator.tol
 
 
 @pytest.mark.parametrize(("field", "omega", "end"), [(1e-6, 1e4, 1.0), (1.0, 1e5, 1e-3)])
@@ -117,6 +118,6 @@ def test_power_that_is_far_slower_than_the_couplings_is_not_overlooked(solver):
     """1.4492 N omega B: of two spins, whose spectrum is narrow; of three a window of the search shows no more than rounding."""
     for g, omega in ((1e6, 1e-3), (1e9, 1.0)):
         peak = jb.max_power(xxx(2, g), jb.ConstantField(omega), solver=solver)
-        np.testing.assert_allclose(peak.power, 1.449222707553417 * 2 * omega, rtol=1e-4)
+        np.testing.assert_allclose(peak.power, jb.theory.independent_max_power(2, 1.0, omega), rtol=1e-4)
         with pytest.raises(ValueError, match="not certain"):
             jb.max_power(xxx(3, g), jb.ConstantField(omega), solver=solver)
