@@ -147,7 +147,10 @@ def _maximum(
 @eqx.filter_jit
 def _charge(solver: Solver, problem: Any, times: Times, along_y: bool) -> ChargingCurve:
     evolution = solver.evolve(problem)
-    carry, record = evolution.curve(times)
+    # Traced times cannot be refused.
+    ordered = jnp.all(jnp.diff(times, prepend=0) >= 0)
+    carry, record = evolution.curve(jnp.where(ordered, times, 0))
+    carry = carry._replace(valid=carry.valid & ordered)
     work, magnetization = _poisoned(record, carry.valid)
     magnetization = turned_back(magnetization) if along_y else magnetization
     return ChargingCurve(times, work, work / jnp.where(times > 0, times, jnp.inf), magnetization, _info(carry, solver))
@@ -167,8 +170,11 @@ def _best(
     inputs: tuple[Any, Scalar], *, solver: Solver, objective: Objective, first: bool
 ) -> tuple[Found, Bool[Array, ""], Info]:
     problem, horizon = inputs
-    best, certified, carry = find_maximum(solver.evolve(problem), objective, first, horizon)
-    return best, certified, _info(carry, solver)
+    evolution = solver.evolve(problem)
+    best, certified, carry = find_maximum(evolution, objective, first, horizon)
+    # A traced horizon cannot be refused.
+    allowed = (horizon > 0) & ((objective == "power") | (horizon <= evolution.edges[-1]))
+    return best, certified, _info(carry._replace(valid=carry.valid & allowed), solver)
 
 
 @_best.def_fwd

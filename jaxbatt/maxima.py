@@ -85,7 +85,8 @@ def find_maximum(
         the maximum; whether the whole range was searched (or a first maximum was found); the evolution's last carry.
     """
     limits, (start, work_of) = evolution.limits(), evolution.windows()
-    length = 2 * WINDOW_PHASE / jnp.maximum(limits.bandwidth, jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
+    # Without a spectrum (H = 0) of a length that leaves no phase.
+    length = 2 * WINDOW_PHASE / jnp.maximum(limits.bandwidth, 4 * jnp.finfo(limits.bandwidth.dtype).tiny ** 0.5)
     horizon = jnp.minimum(horizon, evolution.edges[-1])
     first_length = length
     if objective == "power":

@@ -41,6 +41,8 @@ def differentiable_maximum(evolution: Evolution, objective: Objective, horizon: 
 
 def _bound(evolution: Evolution, horizon: Scalar, at: Scalar) -> tuple[Scalar, Array]:
     """The end of the search or of a piece at which the maximum lies, and whether it does."""
-    ends = jnp.append(evolution.edges, jnp.minimum(horizon, evolution.edges[-1]))
+    last = evolution.edges[-1]
+    # The horizon first, which bounds the search where it equals an edge, too. Not jnp.minimum, which halves the derivative there.
+    ends = jnp.append(jnp.where(horizon <= last, horizon, last), evolution.edges)
     near = jnp.abs(ends - at) <= 64 * jnp.finfo(at.dtype).eps * at
     return ends[jnp.argmax(near)], near.any()

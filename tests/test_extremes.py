@@ -1,4 +1,5 @@
-"""Where arithmetic comes to its end: H = 0, spectra of one number, long times, huge couplings and fields, not a number."""
+"""Where arithmetic comes to its end: H = 0, spectra of one number, long times, huge couplings and fields, not a number; and where
+nothing can be refused, for it is traced."""
 
 import jax
 import jax.numpy as jnp
@@ -121,3 +122,67 @@ def test_power_that_is_far_slower_than_the_couplings_is_not_overlooked(solver):
         np.testing.assert_allclose(peak.power, jb.theory.independent_max_power(2, 1.0, omega), rtol=1e-4)
         with pytest.raises(ValueError, match="not certain"):
             jb.max_power(xxx(3, g), jb.ConstantField(omega), solver=solver)
+
+
+ALL = [*SOLVERS[:2], jb.StateVector(jb.Krylov()), jb.StateVector(jb.Taylor()), jb.Collective(), jb.MeanField()]
+
+
+@pytest.mark.parametrize("solver", ALL, ids=str)
+def test_traced_times_out_of_order_are_not_valid(solver):
+    """They are refused where they are known; else the results are NaN, for all solvers alike."""
+    battery, protocol = jb.SpinBattery(1.0, np.ones((3, 3)) - np.eye(3)), jb.PiecewiseField([1.0, 2.0, 3.0], 0.3)
+    curve = jax.jit(lambda times: jb.charge(battery, protocol, times, solver=solver))
+    expected = curve(jnp.array([0.05, 0.25, 0.3]))
+    assert np.isfinite(expected.work).all()
+    for times in ([0.25, 0.05, 0.3], [0.05, 0.3, 0.25], [-0.05, 0.25, 0.3], [0.05, np.nan, 0.3]):
+        found = curve(jnp.array(times))
+        assert not found.info.valid
+        assert np.isnan(found.work).all()
+        with pytest.raises(ValueError, match="times"):
+            jb.charge(battery, protocol, times, solver=solver)
+
+
+@pytest.mark.parametrize("solver", [jb.StateVector(), jb.Spectral(), jb.MeanField()], ids=str)
+def test_traced_horizon_that_is_none_is_not_valid(solver):
+    battery, protocol = jb.SpinBattery(1.0, jb.power_law(3, 1.0, 1.0), 0.5), jb.PiecewiseField([2.0, 2.5], 0.6)
+    peak = jax.jit(lambda horizon: jb.max_work(battery, protocol, horizon=horizon, solver=solver))
+    assert peak(0.6).info.valid
+    for horizon in (-1.0, 0.0, 0.7, np.nan):
+        found = peak(horizon)
+        assert not found.info.valid
+        assert np.isnan([found.work, found.time, found.power]).all()
+
+
+@pytest.mark.parametrize("solver", [jb.StateVector(), jb.Spectral(), jb.MeanField()], ids=str)
+def test_without_a_hamiltonian_nothing_is_gained(solver):
+    """H = 0 while charging: W = 0 throughout, and is of second order in the field and in the couplings."""
+
+    def gains(omega, g):
+        battery, protocol = (
+            jb.SpinBattery(1.0, g * jb.nearest_neighbor(3, 1.0), 0.0, initial_state="down"),
+            jb.ConstantField(omega),
+        )
+        return jb.max_power(battery, protocol, solver=solver).power, jb.max_work(
+            battery, protocol, horizon=2.0, solver=solver
+        ).work
+
+    np.testing.assert_array_equal(gains(0.0, 0.0), 0)
+    np.testing.assert_array_equal(jax.jit(gains)(0.0, 0.0), 0)
+    np.testing.assert_allclose(jax.tree.leaves(jax.jacrev(gains, argnums=(0, 1))(0.0, 0.0)), 0, rtol=0, atol=1e-100)
+
+
+@pytest.mark.parametrize("solver", [jb.StateVector(), jb.Spectral()], ids=str)
+@pytest.mark.parametrize("horizon", [0.1, 0.2, 0.4])
+def test_work_up_to_a_horizon_at_an_end_of_a_piece(solver, horizon):
+    """The work still rises there: it changes with the horizon as before the end, or as after it, and with the length likewise."""
+
+    def work(horizon, length):
+        battery = jb.SpinBattery(1.0, jb.power_law(3, 1.0, 1.0), 0.3)
+        return jb.max_work(battery, jb.PiecewiseField([1.0, 1.2, 0.8, 1.5], length), horizon=horizon, solver=solver).work
+
+    value, step = work(horizon, 0.4), 1e-6
+    found = jax.grad(work, argnums=(0, 1))(horizon, 0.4)
+    before = (value - work(horizon - step, 0.4)) / step, (work(horizon, 0.4 + step) - value) / step
+    after = (work(min(horizon + step, 0.4), 0.4) - value) / step, (value - work(horizon, max(0.4 - step, horizon))) / step
+    for x, *sides in zip(found, before, after, strict=True):
+        assert min(abs(x - side) for side in sides) < 1e-4

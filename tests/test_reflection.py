@@ -13,6 +13,7 @@ from jaxbatt.solvers import _reflection
 from jaxbatt.solvers._reflection import MOST_SPINS, Reflection
 
 HALVES = np.array([1.25, 1.25])
+RANDOM, UNIFORM = dense.random_couplings(np.random.default_rng(6), 5, -1.0, 1.0), np.ones((5, 5)) - np.eye(5)
 
 
 def mirrored(n, seed=31):
@@ -102,6 +103,43 @@ def test_gradients(pieces, kept):
     np.testing.assert_allclose(value, judge(numbers), atol=1e-9)
     for name, entries in expected.items():
         np.testing.assert_allclose(np.ravel(gradient[name]), entries, rtol=0, atol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("length", [0.1, 2.0], ids=["short pieces", "long pieces"])
+def test_gradient_of_the_length_of_a_field(length):
+    """Of the work within the last piece: the ends of those before, in which there is no output, move with the length."""
+    couplings, amplitudes, times = mirrored(5), np.array([1.0, 1.2, 0.8, 1.5]), 4 * length * np.array([0.9])
+
+    def work(total):
+        battery = jb.SpinBattery(1.0, couplings, 0.3, initial_state="down")
+        return jb.charge(battery, jb.PiecewiseField(amplitudes, total), times, solver=jb.StateVector()).work.sum()
+
+    def judge(total):
+        ends = total * np.arange(1, 5) / 4
+        system = spin("", 1.0, couplings, 0.3, amplitudes, initial="down", durations=np.diff(ends, prepend=0))
+        return system.work(times).sum()
+
+    step = 1e-3 * length
+    (expected,) = dense.central_differences(lambda x: judge(x["total"]), {"total": 4 * length}, {"total": step})["total"]
+    np.testing.assert_allclose(jax.grad(work)(4 * length), expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("n", [2, 5])
+@pytest.mark.parametrize("kept", [False, True], ids=["field off", "field kept"])
+def test_operators_are_linear_in_their_numbers(n, kept):
+    """<w|H v> is the sum of each number times its derivative, which the way back through a field counts on."""
+    solvers = [(mirrored(n), jb.StateVector()), (RANDOM[:n, :n], jb.StateVector()), (UNIFORM[:n, :n], jb.Collective())]
+    kinds = []
+    for couplings, solver in solvers:
+        battery = jb.SpinBattery(0.9, couplings, 0.3, initial_state="down", field_while_charging=kept)
+        system = solver.evolve(solver.prepare(battery, jb.ConstantField(1.3))).system
+        for operator in (system.generator(jnp.asarray(1.3)), system.energy()):
+            kinds.append(type(operator).__name__)
+            v, w = np.random.default_rng(n).normal(size=(2, 2, system.initial_rows().shape[1]))
+            hv, _, pulled = operator.paired(v, w, jax.tree.map(jnp.zeros_like, operator), 1.0)
+            total = sum(np.vdot(x, y) for x, y in zip(jax.tree.leaves(operator), jax.tree.leaves(pulled), strict=True))
+            np.testing.assert_allclose(total, np.vdot(w, hv), rtol=0, atol=tol(float, 100 * np.abs(w).sum()))
+    assert set(kinds) == {"ReflectionOperator", "Operator", "LadderOperator"} - ({"Operator"} if n == 2 else set())
 
 
 def test_largest():

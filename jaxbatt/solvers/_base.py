@@ -103,7 +103,8 @@ class Evolution(eqx.Module):
         piece = jnp.searchsorted(edges, at, side="left").clip(max=len(edges) - 1)
         start = jnp.where(piece == 0, 0, edges[piece - 1])
         bandwidth = jax.lax.stop_gradient(self).limits().bandwidth
-        length = jnp.minimum(_PHASE / bandwidth, (edges[piece] - start) / 2)
+        moves = bandwidth > jnp.finfo(bandwidth.dtype).tiny ** 0.5
+        length = jnp.minimum(_PHASE / jnp.where(moves, bandwidth, 1), (edges[piece] - start) / 2)
         center = jnp.clip(at, start + length, edges[piece] - length)
         work = self.curve(jnp.clip(center + length * _POINTS, start, edges[piece]))[1].work
         coefficients, x, k = jnp.asarray(_POWERS) @ work, (at - center) / length, np.arange(1, len(_POINTS))

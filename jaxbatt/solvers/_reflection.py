@@ -7,6 +7,7 @@ commute, are diagonal. ZZ conserves the parity of the number of spins at X = -1,
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import ClassVar, TypeAlias
 
@@ -126,21 +127,25 @@ class Reflection(eqx.Module):
 
 
 class ReflectionOperator(eqx.Module):
-    """x sum_i X_i + z sum_i Z_i - sum_{i<j} g_ij [ZZ + alpha (XX + YY)]; what is None is not there."""
+    """x sum_i X_i + z sum_i Z_i - sum_{i<j} g_ij [isotropic (XX + YY + ZZ) + ising ZZ]; what is None is not there.
+
+    With alpha for ``isotropic`` and 1 - alpha for ``ising``: H is linear in its numbers, as the way back has it.
+    """
 
     pieces: ClassVar[int] = 1
     is_real: ClassVar[bool] = True
     x: Scalar | None
     z: Scalar | None
-    anisotropy: Scalar | None
+    isotropic: Scalar | None
+    ising: Scalar | None
     chain: Chain
 
     def apply(self, rows: Rows) -> Rows:
         even = self._even
         out = self._diagonal() * rows
-        if self.anisotropy is not None:
+        if self.ising is not None:
             parts = zip((rows[:, :even], rows[:, even:]), self.chain.ising, strict=True)
-            out = out + (1 - self.anisotropy) * jnp.concatenate([part @ matrix for part, matrix in parts], axis=1)
+            out = out + self.ising * jnp.concatenate([part @ matrix for part, matrix in parts], axis=1)
         return out if self.z is None else out + self.z * self._along_z(rows)
 
     def turned(self, rows: Rows) -> tuple[Rows, None, None]:
@@ -149,21 +154,21 @@ class ReflectionOperator(eqx.Module):
     def paired(self, v: Rows, w: Rows, total: ReflectionOperator, weight: Scalar) -> tuple[Rows, Rows, ReflectionOperator]:
         """H v, H w, and total + weight * the derivative of <w|H v> with respect to the numbers; the couplings are constants."""
 
-        def image(x: Scalar | None, z: Scalar | None, anisotropy: Scalar | None) -> Rows:
-            return ReflectionOperator(x, z, anisotropy, self.chain).apply(v)
+        def image(x: Scalar | None, z: Scalar | None, isotropic: Scalar | None, ising: Scalar | None) -> Rows:
+            return ReflectionOperator(x, z, isotropic, ising, self.chain).apply(v)
 
-        hv, pull = jax.vjp(image, self.x, self.z, self.anisotropy)
-        before = total.x, total.z, total.anisotropy
-        x, z, anisotropy = jax.tree.map(lambda old, x: old + weight * x, before, pull(w))
-        return hv, self.apply(w), ReflectionOperator(x, z, anisotropy, total.chain)
+        hv, pull = jax.vjp(image, self.x, self.z, self.isotropic, self.ising)
+        before = total.x, total.z, total.isotropic, total.ising
+        x, z, isotropic, ising = jax.tree.map(lambda old, x: old + weight * x, before, pull(w))
+        return hv, self.apply(w), ReflectionOperator(x, z, isotropic, ising, total.chain)
 
     def bounds(self) -> Bounds:
         """The exact levels of the fields; with interactions those of the diagonal, of ZZ, and of the field along z, added up."""
         across = 0.0 if self.z is None else self._n_spins * jnp.abs(self.z)
         diagonal = self._diagonal()
-        if self.anisotropy is None:
+        if self.ising is None:
             return Bounds(jnp.zeros_like(self._n_spins), jnp.hypot(diagonal[0], across))
-        low, high = jnp.sort((1 - self.anisotropy) * self.chain.ends) + jnp.stack([diagonal.min(), diagonal.max()])
+        low, high = jnp.sort(self.ising * self.chain.ends) + jnp.stack([diagonal.min(), diagonal.max()])
         return Bounds((high + low) / 2, (high - low) / 2 + across)
 
     def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
@@ -189,7 +194,7 @@ class ReflectionOperator(eqx.Module):
         def image(some: Float[Array, "2 k b"]) -> Float[Array, "2 k b"]:
             # <v|Z|w> + <w|Z|v> is all that matters: the way from odd to even states, twice.
             rows, even = some.reshape(-1, some.shape[-1]), self._even
-            images = ReflectionOperator(self.x, None, self.anisotropy, self.chain).apply(rows)
+            images = dataclasses.replace(self, z=None).apply(rows)
             if self.z is not None:
                 images = images.at[:, :even].add(2 * self.z * (rows[:, even:] @ self.chain.total_z))
             return images.reshape(some.shape)
@@ -215,7 +220,7 @@ class ReflectionOperator(eqx.Module):
         out = jnp.zeros_like(self.chain.levels)
         if self.x is not None:
             out = out + self.x * self.chain.total_x
-        return out if self.anisotropy is None else out + self.anisotropy * self.chain.levels
+        return out if self.isotropic is None else out + self.isotropic * self.chain.levels
 
     def _along_z(self, rows: Rows) -> Rows:
         even, matrix = self._even, self.chain.total_z
@@ -257,6 +262,7 @@ class ReflectionSystem(PauliSystem):
         return jax.tree.map(lambda x: jnp.asarray(x, self.dtype), self.reflection.chain)
 
     def _operator(self, x: Scalar | None, z: Scalar | None, interacts: bool) -> ReflectionOperator:
-        numbers = x, z, self.reflection.anisotropy if interacts else None
-        x, z, anisotropy = jax.tree.map(lambda number: jnp.asarray(number, self.dtype), numbers)
-        return ReflectionOperator(x, z, anisotropy, self._chain)
+        alpha = self.reflection.anisotropy
+        numbers = (x, z, alpha, 1 - alpha) if interacts else (x, z, None, None)
+        x, z, isotropic, ising = jax.tree.map(lambda number: jnp.asarray(number, self.dtype), numbers)
+        return ReflectionOperator(x, z, isotropic, ising, self._chain)
