@@ -165,7 +165,7 @@ class Operator(eqx.Module):
             along_x = turn(rows)
             out = out + turn_back(self.d_x * along_x)
         if self.d_y is not None:
-            s = self._y_sign(rows.dtype)
+            s = y_sign(self.kernels, rows)
             along_y = turn(s * rows)
             out = out + s * turn_back(self.d_y * along_y)
         if self.even_strings:
@@ -180,17 +180,16 @@ class Operator(eqx.Module):
         The derivative with respect to a diagonal D after W is (W w) (W v), which H v and H w need all the same: all
         transformed strings at once, whatever their number.
         """
-        turn, turn_back = self.kernels.transform, self.kernels.transform_back
-        hv, hw, d_x, d_y, even, odd = self.d_z * v, self.d_z * w, total.d_x, total.d_y, total.even, total.odd
+        d_z, d_x, d_y, even, odd = self.kernels.added(total.d_z, weight, v, w), total.d_x, total.d_y, total.even, total.odd
+        hv, hw, done = self.d_z * v, self.d_z * w, d_z
         if self.d_x is not None and d_x is not None:
-            tv, tw = turn(v), turn(w)
-            d_x = d_x + weight * _overlap(tv, tw)
-            hv, hw = hv + turn_back(self.d_x * tv), hw + turn_back(self.d_x * tw)
+            along_v, along_w, d_x = self._through(self.d_x, d_x, weight, v, w, done)
+            hv, hw, done = hv + along_v, hw + along_w, along_w
         if self.d_y is not None and d_y is not None:
-            s = self._y_sign(v.dtype)
-            tv, tw = turn(s * v), turn(s * w)
-            d_y = d_y + weight * _overlap(tv, tw)
-            hv, hw = hv + s * turn_back(self.d_y * tv), hw + s * turn_back(self.d_y * tw)
+            s = y_sign(self.kernels, v)
+            sv = s * v
+            along_v, along_w, d_y = self._through(self.d_y, d_y, weight, sv, sv if w is v else s * w, done)
+            hv, hw = hv + s * along_v, hw + s * along_w
         if self.even_strings:
             fv, pulled = _flip_pair(self.kernels, self.even_strings, self.even, v, w)
             hv, hw, even = hv + fv, hw + _flip(self.kernels, self.even_strings, self.even, w), even + weight * pulled
@@ -199,7 +198,19 @@ class Operator(eqx.Module):
             fv, pulled = _flip_pair(self.kernels, self.odd_strings, self.odd, v, times_i(w))
             hv, hw = hv - times_i(fv), hw - times_i(_flip(self.kernels, self.odd_strings, self.odd, w))
             odd = odd + weight * pulled
-        return hv, hw, dataclasses.replace(total, d_z=total.d_z + weight * _overlap(v, w), d_x=d_x, d_y=d_y, even=even, odd=odd)
+        return hv, hw, dataclasses.replace(total, d_z=d_z, d_x=d_x, d_y=d_y, even=even, odd=odd)
+
+    def _through(
+        self, diagonal: Float[Array, " d"], total: Float[Array, " d"], weight: Scalar, v: Rows, w: Rows, done: Array
+    ) -> tuple[Rows, Rows, Float[Array, " d"]]:
+        """W D W of v and of w, and what total + weight * (W w) (W v) is; one after the other, after what is ``done``."""
+        turn, turn_back, late = self.kernels.transform, self.kernels.transform_back, self.kernels.late
+        turned_v = turn(late(v, done))
+        turned_w = turned_v if w is v else turn(late(w, turned_v))
+        total = self.kernels.added(total, weight, turned_v, turned_w)
+        along_v = turn_back(late(diagonal * turned_v, total))
+        along_w = along_v if w is v else turn_back(late(diagonal * turned_w, along_v))
+        return along_v, along_w, total
 
     def bounds(self) -> Bounds:
         """The exact ranges of the diagonals and the sizes of the flipped strings, added up."""
@@ -212,15 +223,16 @@ class Operator(eqx.Module):
             radius = radius + jnp.abs(jnp.broadcast_to(coefficients, (len(strings),))).sum()
         return Bounds(center, radius)
 
-    def _y_sign(self, dtype: DTypeLike) -> Float[Array, " d"]:
-        """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
-        half = self.kernels.counts(self.d_z.shape[0].bit_length() - 1) >> 1
-        return (1 - 2 * (half & 1)).astype(dtype)
-
     def astype(self, dtype: DTypeLike) -> Operator:
         """The operator in another real precision."""
         arrays, rest = eqx.partition(self, eqx.is_array)
         return eqx.combine(jax.tree.map(lambda x: x.astype(dtype), arrays), rest)
+
+
+def y_sign(kernels: Kernels, rows: Rows) -> Float[Array, " d"]:
+    """s(b) = (-1)**floor(popcount(b) / 2), which turns every even product of X into that of Y."""
+    half = kernels.counts(rows.shape[-1].bit_length() - 1) >> 1
+    return (1 - 2 * (half & 1)).astype(rows.dtype)
 
 
 def times_i(rows: Rows) -> Rows:
@@ -255,10 +267,6 @@ def _flip_pair(
         return _flip(kernels, strings, coefficients, v), kernels.site_overlaps(v, w)[sites].astype(coefficients.dtype)
     pulled = kernels.overlaps(strings, v, w).astype(coefficients.dtype)
     return _flip(kernels, strings, coefficients, v), pulled * jnp.asarray(_string_signs(strings), pulled.dtype)
-
-
-def _overlap(v: Rows, w: Rows) -> Float[Array, " d"]:
-    return v[0] * w[0] + v[1] * w[1] if len(v) == 2 else v[0] * w[0]
 
 
 def _kind(string: PauliString) -> str:

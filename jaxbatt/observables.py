@@ -16,7 +16,7 @@ from jaxbatt._batches import part_of, placed
 from jaxbatt._order import none_after
 from jaxbatt._types import Axis, Rows, Scalar
 from jaxbatt.bounds import Bounds
-from jaxbatt.hamiltonian import Model, Operator
+from jaxbatt.hamiltonian import Model, Operator, y_sign
 from jaxbatt.kernels import ONE_DEVICE, Kernels, gram, mirrored_gram
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.propagators import Used
@@ -32,13 +32,12 @@ class Gain(eqx.Module):
 
     Attributes:
         weights: (3, N) coefficients of X, Y, Z at each site.
-        diagonals: sum_i w_i s_i(b) for those of X, Y, Z that occur, s_i(b) = +1 for up and -1 for down; for X and Y in the
-            order that a transform leaves.
+        present: which of X, Y, Z occur.
         many: the strings on several spins, where there are any.
     """
 
     weights: Float[Array, "3 n"]
-    diagonals: tuple[Float[Array, " d"] | None, ...]
+    present: tuple[bool, ...] = eqx.field(static=True)
     many: Operator | None
     kernels: Kernels = eqx.field(static=True)
 
@@ -49,25 +48,28 @@ class Gain(eqx.Module):
         many = difference.select([string.weight > 1 for string in difference.strings])
         letters, sites = _places(single)
         weights = jnp.zeros((3, model.n_spins), dtype).at[letters, sites].add(single.coefficients.astype(dtype))
-        masks = 2 ** np.arange(model.n_spins)[::-1]
-        diagonals = tuple(
-            kernels.diagonal(model.n_spins, masks, weights[k], transformed=k < 2) if k in letters else None for k in range(3)
+        present = tuple(k in letters for k in range(3))
+        return cls(weights, present, Operator.of(many, kernels).astype(dtype) if many.strings else None, kernels)
+
+    @property
+    def diagonals(self) -> tuple[Float[Array, " d"] | None, ...]:
+        """sum_i w_i s_i(b) for those of X, Y, Z that occur, for X and Y in the order that a transform leaves."""
+        turned = self.kernels.sites(self.weights.shape[1])
+        weights = self.weights[0, turned], self.weights[1, turned], self.weights[2]
+        return tuple(
+            self.kernels.spread(_site_sums(w)) if there else None for w, there in zip(weights, self.present, strict=True)
         )
-        return cls(weights, diagonals, Operator.of(many, kernels).astype(dtype) if many.strings else None, kernels)
 
     def measure(self, rows: Rows) -> tuple[Scalar, Float[Array, 3]]:
         """<H_0 - H> and the mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
-        densities = _densities(rows, self.kernels)
+        means = _site_means(rows, self.kernels)
         gain = jnp.zeros((), rows.dtype) if self.many is None else expectation(self.many, rows)
-        for density, diagonal in zip(densities, self.diagonals, strict=True):
-            if diagonal is not None:
-                gain = gain + jnp.sum(density * diagonal)
-        return gain, _mean_spin(densities, self.kernels)
+        return gain + jnp.sum(self.weights * means), means.mean(axis=1)
 
     @property
     def forms(self) -> Gain | None:
         """Itself where H_0 - H is real."""
-        return self if self.diagonals[1] is None and (self.many is None or self.many.is_real) else None
+        return self if not self.present[1] and (self.many is None or self.many.is_real) else None
 
     def gains(self, vectors: Float[Array, "2 r h d"], coefficients: Float[Array, "2 m r h"], used: Used) -> Float[Array, " m"]:
         """<H_0 - H>, which is real, see :func:`gains_of`."""
@@ -105,7 +107,7 @@ class Gain(eqx.Module):
         size, counts = v.shape[-1], self.kernels.counts(v.shape[-1].bit_length() - 1)
         n_spins = size.bit_length() - 1
         total = (n_spins - 2 * counts).astype(v.dtype) / n_spins
-        signs, factors = (1 - 2 * (counts >> 1 & 1)).astype(v.dtype), coefficients[:, :, 0]
+        signs, factors = y_sign(self.kernels, v), coefficients[:, :, 0]
         spin_z, gain = _quadratic(v, factors, total, along_z)
         if self.many is not None:
             gain = gain + gains_of(self._many, vectors[0], coefficients, used)
@@ -173,7 +175,7 @@ def gains_of(
 
 def magnetization(rows: Rows, kernels: Kernels = ONE_DEVICE) -> Float[Array, 3]:
     """The mean of <X_i>, <Y_i>, <Z_i> over the spins, for a state (2, d)."""
-    return _mean_spin(_densities(rows, kernels), kernels)
+    return _site_means(rows, kernels).mean(axis=1)
 
 
 def _quadratic(
@@ -204,31 +206,48 @@ def _values(forms: Float[Array, "2 l l"], coefficients: Float[Array, "2 m l"]) -
     return jnp.sum((coefficients @ forms) * coefficients, axis=(0, 2))
 
 
-def _densities(rows: Rows, kernels: Kernels) -> tuple[Float[Array, " d"], ...]:
-    """Probabilities of the basis states in the X, Y, and Z basis, the first two in the order that a transform leaves."""
+def _site_means(rows: Rows, kernels: Kernels) -> Float[Array, "3 n"]:
+    """<X_i>, <Y_i>, <Z_i> at each site, for a state (2, d)."""
     size = rows.shape[-1]
+    order = np.argsort(kernels.sites(size.bit_length() - 1))
 
-    def along_x(rows: Rows) -> Float[Array, " d"]:
+    def along_x(rows: Rows, *done: Array) -> Float[Array, " n"]:
         # Row by row, by the kernels that apply H to a row: there are none of their own to compile.
-        real, imaginary = (kernels.transform(row[None])[0] for row in rows)
-        return (real**2 + imaginary**2) / size
+        real = kernels.transform(kernels.late(rows[:1], *done))[0]
+        imaginary = kernels.transform(kernels.late(rows[1:], real))[0]
+        return _means(real**2 + imaginary**2)[order] / size
 
-    return along_x(rows), along_x(_y_to_x(rows, kernels)), rows[0] ** 2 + rows[1] ** 2
+    x = along_x(rows)
+    return jnp.stack([x, along_x(_y_to_x(rows, kernels), x), _means(rows[0] ** 2 + rows[1] ** 2)])
 
 
-def _mean_spin(densities: tuple[Float[Array, " d"], ...], kernels: Kernels) -> Float[Array, 3]:
-    n_spins = densities[0].shape[-1].bit_length() - 1
-    total = (n_spins - 2 * kernels.counts(n_spins)).astype(densities[0].dtype)
-    return jnp.stack([jnp.sum(density * total) for density in densities]) / n_spins
+def _means(density: Float[Array, " d"]) -> Float[Array, " n"]:
+    """sum_b density[b] s_i(b) for each bit i, the highest first, s_i = +1 for 0 and -1 for 1."""
+    upper, lower = _halves(density.shape[0].bit_length() - 1)
+    density = density.reshape(len(upper), len(lower))
+    return jnp.concatenate([density.sum(axis=1) @ upper.astype(density.dtype), density.sum(axis=0) @ lower.astype(density.dtype)])
+
+
+def _site_sums(weights: Float[Array, " n"]) -> Float[Array, " d"]:
+    """sum_i w_i s_i(b), whose weights are those of the bits, the highest first."""
+    upper, lower = _halves(len(weights))
+    first, second = jnp.split(weights, [upper.shape[1]])
+    return ((upper.astype(weights.dtype) @ first)[:, None] + lower.astype(weights.dtype) @ second).reshape(-1)
+
+
+def _halves(n_bits: int) -> tuple[Float[np.ndarray, "a m"], Float[np.ndarray, "b l"]]:
+    """s_i of the upper and of the lower half of the bits."""
+    sizes = n_bits // 2, n_bits - n_bits // 2
+    upper, lower = (1.0 - 2.0 * (np.arange(2**m)[:, None] >> np.arange(m)[::-1] & 1) for m in sizes)
+    return upper, lower
 
 
 def _y_to_x(rows: Rows, kernels: Kernels) -> Rows:
     """(-i)**popcount(b) psi_b, the rotation by which each Y becomes X."""
-    turns = kernels.counts(rows.shape[-1].bit_length() - 1) & 3
+    swapped = kernels.counts(rows.shape[-1].bit_length() - 1) % 2 == 1
     real, imaginary = rows
-    swapped = turns % 2 == 1
     first, second = jnp.where(swapped, imaginary, real), jnp.where(swapped, -real, imaginary)
-    return jnp.where(turns >= 2, -1, 1).astype(rows.dtype) * jnp.stack([first, second])
+    return y_sign(kernels, rows) * jnp.stack([first, second])
 
 
 def expectation(operator: Operator, rows: Rows) -> Scalar:

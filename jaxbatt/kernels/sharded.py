@@ -19,8 +19,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Inexact, Int
 
+from jaxbatt._types import Rows, Scalar
 from jaxbatt.kernels.flips import FlipTable, apply_flips, flip_overlaps, site_overlaps
 from jaxbatt.kernels.walsh import butterflies, walsh
+from jaxbatt.kernels.whole import products
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,17 @@ class Sharded:
             return jax.lax.psum(jnp.concatenate([first, site_overlaps(v, w)]), self._axis)
 
         return self._on_each(overlaps, PartitionSpec(), (v, w))
+
+    def added(self, total: Float[Array, " d"], weight: Scalar, v: Rows, w: Rows) -> Float[Array, " d"]:
+        return total + weight * products(v, w)
+
+    def late(self, v: Rows, *arrays: Array) -> Rows:
+        # Each of these numbers would have to be sent.
+        return v
+
+    def sites(self, n_bits: int) -> Int[np.ndarray, " n"]:
+        own, next_, others = np.split(np.arange(n_bits), [self._top, 2 * self._top])
+        return np.concatenate([next_, own, others])
 
     def counts(self, n_bits: int) -> Int[Array, " d"]:
         def count() -> Array:

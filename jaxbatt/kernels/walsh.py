@@ -17,7 +17,8 @@ _STEP = 3
 """Most bits in one pass of butterflies: of four, XLA compiles no vectors. Both were measured at N = 8 to 24 on two CPU cores
 (benchmarks/NOTES.md)."""
 _CACHED = 18
-"""On a CPU: bits of the blocks that larger vectors are transformed in, one after the other and each in its place."""
+BLOCK = 2**_CACHED
+"""On a CPU: amplitudes of the blocks that larger vectors are transformed in, one after the other and each in its place."""
 _TILE = 16
 """Bits of the tiles, out of all blocks, in which the bits above are transformed likewise."""
 _FACTOR = 5
@@ -71,7 +72,7 @@ def _transformed(v: Inexact[Array, "*batch d"]) -> Inexact[Array, "*batch d"]:
     def tile(part: Array) -> Array:
         return _butterflies(part.reshape(-1), run, run + above).reshape(part.shape)
 
-    blocks = _in_place(_transformed, v.reshape(-1, 2**_CACHED), (1, 2**_CACHED))
+    blocks = _in_place(_transformed, v.reshape(-1, BLOCK), (1, BLOCK))
     return _in_place(tile, blocks, (2**above, 2**run)).reshape(v.shape)
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Inexact, Int
 
+from jaxbatt._order import zero_after
+from jaxbatt._types import Rows, Scalar
 from jaxbatt.kernels.flips import FlipTable, apply_flips, flip_overlaps, site_overlaps
-from jaxbatt.kernels.walsh import walsh
+from jaxbatt.kernels.walsh import BLOCK, walsh
 
 
 class Kernels(Protocol):
@@ -55,6 +57,18 @@ class Kernels(Protocol):
         """<w|X_i v> for every site i."""
         ...
 
+    def sites(self, n_bits: int) -> Int[np.ndarray, " n"]:
+        """The site of each bit of the index after ``transform``, the highest first."""
+        ...
+
+    def added(self, total: Float[Array, " d"], weight: Scalar, v: Rows, w: Rows) -> Float[Array, " d"]:
+        """total + weight * sum_r v_r w_r, amplitude by amplitude."""
+        ...
+
+    def late(self, v: Rows, *arrays: Array) -> Rows:
+        """The same amplitudes, made after these arrays where that saves memory."""
+        ...
+
     def counts(self, n_bits: int) -> Int[Array, " d"]:
         """popcount(b), the number of spins down, which is the same in both orders."""
         ...
@@ -72,6 +86,16 @@ class Kernels(Protocol):
         ...
 
 
+def products(v: Rows, w: Rows) -> Float[Array, " d"]:
+    """sum_r v_r w_r, amplitude by amplitude."""
+    return v[0] * w[0] + v[1] * w[1] if len(v) == 2 else v[0] * w[0]
+
+
+def _in_order(v: Rows) -> bool:
+    """Whether one thing is done after the other, and less is held; fewer amplitudes gain more from several at a time."""
+    return v.shape[-1] > BLOCK and jax.default_backend() == "cpu"
+
+
 @dataclasses.dataclass(frozen=True)
 class Whole:
     """The kernels on one device, in the order of the basis throughout."""
@@ -87,8 +111,10 @@ class Whole:
     def diagonal(
         self, n_bits: int, masks: Int[np.ndarray, " m"], values: Float[Array, " m"], *, transformed: bool
     ) -> Float[Array, " d"]:
-        # Behind a barrier, for XLA would keep the whole vector of known values in the program.
-        zeros = jax.lax.optimization_barrier(jnp.zeros(2**n_bits, values.dtype))
+        # Behind a barrier, for XLA would keep the whole vector of known values in the program; after the values, for it would
+        # make the zeros at the beginning, and hold them.
+        zero = zero_after(values).astype(values.dtype) if len(values) else jnp.zeros((), values.dtype)
+        zeros = jax.lax.optimization_barrier(jnp.broadcast_to(zero, 2**n_bits))
         return walsh(zeros.at[masks].add(values))
 
     def flips(
@@ -101,6 +127,23 @@ class Whole:
 
     def site_overlaps(self, v: Float[Array, "r d"], w: Float[Array, "r d"]) -> Float[Array, " n"]:
         return site_overlaps(v, w)
+
+    def sites(self, n_bits: int) -> Int[np.ndarray, " n"]:
+        return np.arange(n_bits)
+
+    def added(self, total: Float[Array, " d"], weight: Scalar, v: Rows, w: Rows) -> Float[Array, " d"]:
+        if not _in_order(v):
+            return total + weight * products(v, w)
+
+        def one(i: Int[Array, ""], total: Array) -> Array:
+            start, some = i * BLOCK, [jax.lax.dynamic_slice_in_dim(x, i * BLOCK, BLOCK, -1) for x in (total, v, w)]
+            return jax.lax.dynamic_update_slice_in_dim(total, some[0] + weight * products(*some[1:]), start, 0)
+
+        # In place, and at once: XLA would wait for the next term, and hold what these are made of.
+        return jax.lax.fori_loop(0, len(total) // BLOCK, one, total)
+
+    def late(self, v: Rows, *arrays: Array) -> Rows:
+        return v * (1 + zero_after(*arrays)) if _in_order(v) else v
 
     def counts(self, n_bits: int) -> Int[Array, " d"]:
         return jax.lax.population_count(jnp.arange(2**n_bits, dtype=jnp.int32))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxbatt._batches import any_of_batch, placed
+from jaxbatt._batches import Start, any_of_batch, part_of, placed
 from jaxbatt._order import zero_after
 from jaxbatt._types import Rows
 from jaxbatt.propagators._segment import Action, States, accumulate
@@ -32,10 +32,9 @@ class Recurrence(NamedTuple):
 
 
 class _Loop(NamedTuple):
-    before: Rows
     here: Rows
     vectors: tuple[Any, ...]
-    """(2, r, h, d) of the terms, and of what is kept of them."""
+    """(2, r, h, d) of the terms before, and of what is kept of them."""
 
 
 def expand(
@@ -78,9 +77,9 @@ def expand(
             return first + height, loop, accumulate(states, piece, loop.vectors[0].reshape(2, -1, size), operator.pieces)
 
         vectors = jnp.broadcast_to(zero, (2, len(rows), height, size))
-        start = (jnp.zeros((), int), _Loop(jnp.zeros_like(rows), rows, (vectors,)), states)
+        start = (jnp.zeros((), int), _Loop(rows, (vectors,)), states)
         _, end, states = jax.lax.while_loop(lambda carry: carry[0] < pairs, block, start)
-        return states, (end.before, end.here)
+        return states, (_taken(end.vectors[0], 2 * pairs - 1, len(rows), imaginary), end.here)
 
     # After the bounds of the spectrum, too.
     zero = zero_after(rows, coefficients).astype(rows.dtype)
@@ -120,7 +119,7 @@ def spanned(
     empty = jax.tree.map(lambda _: jnp.zeros(shape, rows.dtype), (rows, *others))
 
     def one(r: Int[Array, ""] | int, some: Rows, vectors: Kept) -> Kept:
-        return _filled(seen, recurrence, 0, pairs, _Loop(jnp.zeros_like(some), some, vectors), r).vectors
+        return _filled(seen, recurrence, 0, pairs, _Loop(some, vectors), r).vectors
 
     table = table.astype(rows.dtype)
     if len(rows) == 1 or not apart:
@@ -160,22 +159,34 @@ def _filled(
     """So many pairs of vectors, from pair ``first`` on; of one row, which the ``imaginary`` part may be, or of both."""
 
     def following(i: Int[Array, ""], loop: _Loop) -> _Loop:
-        before, here, vectors = loop
-        k, odd = 2 * first + i, i % 2
-
-        def put(vectors: Array, new: Rows) -> Array:
-            # An odd term has a factor i: what comes from the real part goes to the imaginary part, and the other way round.
-            for r in range(len(new)):
-                part = r if len(new) == 2 else imaginary
-                place = (odd ^ part, part if vectors.shape[1] == 2 else 0, i // 2, 0)
-                vectors = placed(vectors, new[None, r, None, None], place)
-            return vectors
-
+        here, vectors = loop
+        k = 2 * first + i
         driven, *others = seen(here)
-        vectors = jax.tree.map(put, vectors, (here, *others))
-        return _Loop(here, recurrence.growth[k] * driven - recurrence.back[k] * before, vectors)
+        vectors = jax.tree.map(lambda x, rows: _put(x, rows, i, imaginary), vectors, (here, *others))
+        # The one before lies in its place; before the first of all there are zeros.
+        new = recurrence.growth[k] * driven - recurrence.back[k] * _taken(vectors[0], i - 1, len(here), imaginary)
+        return _Loop(new, vectors)
 
     return jax.lax.fori_loop(0, 2 * count, following, loop)
+
+
+def _put(vectors: Float[Array, "2 r h d"], rows: Rows, k: Int[Array, ""], imaginary: Int[Array, ""] | int) -> Array:
+    """The vectors with the k-th of them."""
+    for r in range(len(rows)):
+        vectors = placed(vectors, rows[None, r, None, None], _place_of(vectors, k, r if len(rows) == 2 else imaginary))
+    return vectors
+
+
+def _taken(vectors: Float[Array, "2 r h d"], k: Int[Array, ""], n_rows: int, imaginary: Int[Array, ""] | int) -> Rows:
+    """The k-th of the vectors, counted in a circle."""
+    places = (_place_of(vectors, k, r if n_rows == 2 else imaginary) for r in range(n_rows))
+    return jnp.concatenate([part_of(vectors, place, (1, 1, 1, vectors.shape[3])).reshape(1, -1) for place in places])
+
+
+def _place_of(vectors: Float[Array, "2 r h d"], k: Int[Array, ""], part: Int[Array, ""] | int) -> Start:
+    # An odd term has a factor i: what comes from the real part goes to the imaginary part, and the other way round.
+    k = k % (2 * vectors.shape[2])
+    return k % 2 ^ part, part if vectors.shape[1] == 2 else 0, k // 2, 0
 
 
 def _block_height(n_states: int) -> int:

@@ -41,6 +41,8 @@ _GAUSS = np.stack([np.pad(np.stack(np.polynomial.legendre.leggauss(n)), ((0, 0),
 _GAUSS[:, 0] += 0.5
 """Nodes on [0, 1] and weights of each rule, filled up with nodes of no weight."""
 
+_APART = 2**18
+"""Amplitudes up to which the states at the nodes are cut out of their array once: it holds them twice, and is a little faster."""
 H = TypeVar("H", bound=Differentiable)
 Sources: TypeAlias = Callable[[Int[Array, ""]], tuple[Rows, Rows]]
 
@@ -66,7 +68,7 @@ def pull_states(operator: H, terms: Series, top: tuple[Rows, Rows], cotangents: 
     Returns:
         a pytree like the operator, and rows like the initial state (of a real one the real part).
     """
-    nothing = zeros_after(operator, *top, *cotangents)
+    nothing = zeros_after(operator, top[1], *cotangents)
     if not operator.is_real:
         return _descent(operator, terms, top, _sources(terms, cotangents), nothing)
 
@@ -96,7 +98,7 @@ def _descent(operator: H, terms: Series, top: tuple[Rows, ...], sources: Sources
         even, odd = sources(i)
         return step(2 * i, even, step(2 * i + 1, odd, at))
 
-    none = zeros_after(top[0], *top)
+    none = zeros_after(top[0], top[1], *jax.tree.leaves(derivative))
     end = jax.lax.fori_loop(0, terms.pairs, pair, _Descent(top[0], top[1], none, none, derivative))
     return end.derivative, end.w
 
@@ -160,12 +162,15 @@ def _at_nodes(states: States, coefficients: Float[Array, "2 q h"], rule: Int[Arr
     Of the nodes as many are added as some rule of a batch has; beyond those of its own the coefficients are zero.
     """
     coefficients, most = coefficients.astype(states.dtype), largest_of_batch(rule)
-    every = [states[:, q] for q in range(_MOST)]
+    apart = [states[:, q] for q in range(_MOST)] if states.shape[2] <= _APART else None
 
     def source(parity: int, i: Int[Array, ""]) -> Rows:
+        # Tied to i: else they are cut out before the loop.
+        first, _ = jax.lax.optimization_barrier((jnp.zeros((), int), i))
         weights = jax.lax.dynamic_index_in_dim(coefficients[parity], i, 1, keepdims=False)
 
         def of(count: int) -> Rows:
+            every = apart or [jax.lax.dynamic_index_in_dim(states, first + q, 1, keepdims=False) for q in range(count)]
             total = _total(weights[:count], every[:count])
             return -total if parity else jnp.stack([total[1], -total[0]])
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt._batches import any_of_batch, where_in_batch
 from jaxbatt._checks import require_memory
-from jaxbatt._order import zero_after
+from jaxbatt._order import zero_after, zeros_after
 from jaxbatt._types import Amplitudes, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
@@ -37,6 +37,7 @@ from jaxbatt.solvers._outputs import (
     late_numbers,
     outputs_of,
     rate_of,
+    squared,
 )
 from jaxbatt.solvers._system import System, two_rows
 
@@ -142,14 +143,15 @@ def sweep_back(
     if len(levels) == 1:
         sweep = sweep._replace(fixed=(system.generator(levels[0]), opening.bounds))
     zeros = Derivatives(*(jax.tree.map(functools.partial(_zeros, opening.valid), x) for x in (system, levels, edges, times)))
-    at = None if opening.rest is None else _down_to(sweep, opening, times[-1], opening.rest[1], matters, zeros)
     mine = jnp.arange(width) < opening.outputs
     first = jax.tree.map(lambda x: x[:width], cotangents).where(mine)
     outputs = Outputs(jnp.arange(width), mine, times[:width], first)
+    if opening.rest is None:
+        return _first_segment(sweep, None, opening, outputs, zeros)
+    at = _down_to(sweep, opening, times[-1], opening.rest[1], matters, zeros)
     # A branch that is always taken: else XLA does beforehand what does not wait for the way back, and holds it all the while.
-    arrived = any_of_batch(~(opening.time < 0 if at is None else at.time > opening.time))
-    found = zeros if at is None else at.derivatives
-    return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs, found), lambda: found)
+    arrived = any_of_batch(at.time <= opening.time)
+    return jax.lax.cond(arrived, lambda: _first_segment(sweep, at, opening, outputs, at.derivatives), lambda: at.derivatives)
 
 
 def _zeros(valid: Bool[Array, ""], x: Any) -> Any:
@@ -240,6 +242,7 @@ def _first_segment(sweep: Sweep, at: _Point | None, opening: Opening, outputs: O
     states, derivatives = cotangent_states(sweep, operator, opening.states, outputs, derivatives)
     if at is None or opening.rest is None:
         terms = series(center, radius, offsets, length, sweep.rate, WHOLE).cut(opening.pairs)
+        terms = late_numbers(terms, *jax.tree.leaves(derivatives.system))
         pulled, start = pull_states(operator, terms, opening.top, (states,))
     else:
         terms = series(center, radius, jnp.append(length, offsets), length, sweep.rate).cut(opening.pairs)
@@ -256,8 +259,8 @@ def _first_segment(sweep: Sweep, at: _Point | None, opening: Opening, outputs: O
     energy = late.energy()
     weight = -sweep.cotangents.work.sum()
     initial = initial if energy.is_real else two_rows(initial)
-    nothing = jax.tree.map(jnp.zeros_like, energy)
-    product, _, from_energy = energy.paired(initial, initial, nothing, weight)
+    nothing = zeros_after(energy, *jax.tree.leaves(energy))
+    product, from_energy = squared(energy, initial, nothing, weight)
     start = start + (2 * weight * product)[: len(rows)]
     from_energy = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
     from_start = jax.vjp(lambda system: system.initial_rows(), sweep.system)[1](start)[0]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxbatt._order import zero_after
+from jaxbatt._order import zero_after, zeros_after
 from jaxbatt._types import Amplitudes, Magnetization, Rows, Scalar, Times
 from jaxbatt.bounds import Bounds
 from jaxbatt.solvers._system import System
@@ -88,15 +88,15 @@ def cotangent_states(
 
     Those of the ``states`` that come after the outputs are left as they are.
     """
-    # After the states: the way back would hold H_0 from its beginning.
-    energy = late_numbers(sweep.system, states).energy()
-    nothing = jax.tree.map(jnp.zeros_like, energy)
+    # After the states, and after all that was measured: the way back would hold H_0 from its beginning.
+    energy = late_numbers(sweep.system, states, derivatives.times).energy()
+    nothing = zeros_after(energy, *jax.tree.leaves(energy))
 
     def one(m: Int[Array, ""], carry: tuple[Array, Any, Times]) -> tuple[Array, Any, Times]:
         states, from_energy, times = carry
         rows = states[:, m]
         work, magnetization = jax.tree.map(lambda x: x[m], outputs.cotangents)
-        product, _, from_energy = energy.paired(rows, rows, from_energy, work)
+        product, from_energy = squared(energy, rows, from_energy, work)
         cotangent = 2 * work * product
         if magnetization is not None:
             cotangent = cotangent + jax.lax.cond(
@@ -111,6 +111,21 @@ def cotangent_states(
     pulled = jax.vjp(lambda system: system.energy(), sweep.system)[1](from_energy)[0]
     system = jax.tree.map(add, derivatives.system, pulled)
     return states, derivatives._replace(system=system, times=times)
+
+
+def squared(operator: Any, rows: Rows, total: Any, weight: Scalar) -> tuple[Rows, Any]:
+    """H psi, and total + weight * the derivative of <psi|H psi>; of a real H row by row, which holds half as much."""
+    if not operator.is_real:
+        product, _, total = operator.paired(rows, rows, total, weight)
+        return product, total
+
+    def one(r: Int[Array, ""], carry: tuple[Rows, Any]) -> tuple[Rows, Any]:
+        product, total = carry
+        row = jax.lax.dynamic_slice_in_dim(rows, r, 1)
+        new, _, total = operator.paired(row, row, total, weight)
+        return jax.lax.dynamic_update_slice_in_dim(product, new, r, 0), total
+
+    return jax.lax.fori_loop(0, len(rows), one, (rows, total))
 
 
 def late_numbers(numbers: T, *arrays: Array) -> T:

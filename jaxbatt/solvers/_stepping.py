@@ -104,14 +104,14 @@ class SteppedEvolution(Evolution):
         is_all = run.fixed is not None and len(times) <= self.held and is_large
         series = Chebyshev(self.propagator.tol, reach=WHOLE) if is_all else Chebyshev(self.propagator.tol)
         by_series = dataclasses.replace(run, evolution=dataclasses.replace(self, propagator=series))
-        start, segment = by_series.step(run.begin(), is_all)
+        start, segment = by_series.step(run.begin())
         assert segment.top is not None
         bounds = (run.fixed or self._stretch(jnp.zeros((), int))).bounds
         carry, record = run.end(start if is_all else run.completed(start))
         rest = None if is_all else (start.carry.state.rows, carry.state.rows)
-        states = segment.states if is_all else segment.states[:, :-1]
         *top, pairs = segment.top
-        return carry, record, Opening(start.carry.time, start.done, states, rest, bounds, (top[0], top[1]), pairs, carry.valid)
+        ends = top[0], top[1]
+        return carry, record, Opening(start.carry.time, start.done, segment.states, rest, bounds, ends, pairs, carry.valid)
 
     def _fixed(self) -> Stretch | None:
         return self._stretch(jnp.zeros((), int)) if len(self.levels) == 1 else None
@@ -187,9 +187,9 @@ class SteppedEvolution(Evolution):
         return self.system.stretch(self.levels[0] if len(self.levels) == 1 else self.levels[piece])
 
     def advance(
-        self, carry: Carry, wanted: Times, rate: Scalar, fixed: Stretch | None, spread: Scalar, is_all: bool
+        self, carry: Carry, wanted: Times, rate: Scalar, fixed: Stretch | None, spread: Scalar
     ) -> tuple[Carry, Record, Int[Array, ""], Segment]:
-        """One segment: as many of the wanted times as it reaches; or all of an evolution, which ends with the last of them."""
+        """One segment: as many of the wanted times as it reaches. It ends with the last of them, or before."""
         rows, piece, work, _, late = carry.state
         stretch = fixed if fixed is not None else self._stretch(piece)
         is_last = piece == len(self.levels) - 1
@@ -197,8 +197,8 @@ class SteppedEvolution(Evolution):
         limit = (end - carry.time + late).astype(rows.dtype)
         offsets = (wanted - carry.time + late).astype(rows.dtype)
         center, radius = stretch.bounds
-        inner, stop = (offsets[:-1], None) if is_all else (offsets, -1)
-        segment = self.propagator.advance(stretch.operator, center, radius, rows, jnp.minimum(inner, limit), limit, rate)
+        inner = jnp.minimum(offsets[:-1], limit)
+        segment = self.propagator.advance(stretch.operator, center, radius, rows, inner, limit, rate)
         gains, magnetization = measure_all(stretch.gain, rows, segment.states)
         work = work + gains[1:] - gains[0]
         finished = segment.reach >= limit
@@ -210,7 +210,7 @@ class SteppedEvolution(Evolution):
         valid = carry.valid & jnp.all(jnp.isfinite(gains)) & ((passed > 0) | (segment.reach > 0))
         carry = carry._replace(time=time, state=carry.state._replace(late=late), valid=valid)
         arrived = self._arrived(carry, stretch, segment, work[-1], spread)
-        return arrived, Record(work[:stop], magnetization[1:stop]), passed, segment
+        return arrived, Record(work, magnetization[1:]), passed, segment
 
     def _arrived(self, carry: Carry, stretch: Stretch, segment: Segment, work: Scalar, spread: Scalar) -> Carry:
         """The carry, whose time is that of the end of the segment already, with the state there."""
@@ -263,10 +263,10 @@ class _Run:
         record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, 0, 0), empty, loop.record)
         return loop._replace(record=record)
 
-    def step(self, loop: _Loop, is_all: bool = False) -> tuple[_Loop, Segment]:
+    def step(self, loop: _Loop) -> tuple[_Loop, Segment]:
         padded = jnp.concatenate([self.times, jnp.broadcast_to(self.times[-1], (self.window,))])
         wanted = jax.lax.dynamic_slice_in_dim(padded, loop.done, self.window)
-        carry, new, passed, segment = self.evolution.advance(loop.carry, wanted, self.rate, self.fixed, self.spread, is_all)
+        carry, new, passed, segment = self.evolution.advance(loop.carry, wanted, self.rate, self.fixed, self.spread)
         record = jax.tree.map(lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, loop.done, 0), loop.record, new)
         return _Loop(loop.done + passed, carry, record), segment
 
