@@ -5,6 +5,7 @@ import errno
 import functools
 import multiprocessing
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,48 @@ def test_out_of_memory_halves_and_a_store_goes_on(whole, tmp_path, monkeypatch):
     for name in whole.data_vars:
         # Fewer lanes round differently.
         np.testing.assert_allclose(resumed[name], whole[name], rtol=16 * np.finfo(float).eps * 10)
+
+
+# --- Losses and damages ---
+
+
+def bit_flipped(data):
+    return data[:-5] + bytes([data[-5] ^ 1]) + data[-4:]
+
+
+@pytest.mark.parametrize("array", ["sine", "valid", "jaxbatt_progress/finished"])
+@pytest.mark.parametrize("damage", [None, lambda data: b"", lambda data: data[: len(data) // 2], bit_flipped])
+def test_a_chunk_that_is_lost_or_damaged_is_computed_again(whole, tmp_path, monkeypatch, array, damage):
+    path, run, computed = tmp_path / "study.zarr", programs.Program.run, []
+    jb.sweep(wave, AXES, store=path, batch_size=5)
+    chunk = max(file for file in (path / array / "c").rglob("*") if file.is_file())
+    if damage is None:
+        chunk.unlink()
+    else:
+        chunk.write_bytes(damage(chunk.read_bytes()))
+    monkeypatch.setattr(programs.Program, "run", lambda *arguments: (computed.append(arguments[2]), run(*arguments))[1])
+    for _ in range(2):
+        assert_same_bits(jb.sweep(wave, AXES, store=path), whole)
+    assert computed == [5]
+
+
+def test_chunks_of_blanks_are_not_lost(tmp_path, monkeypatch):
+    def fn(x):
+        return {"nan": jnp.nan * x, "nothing": jnp.zeros((0,)), "none": jnp.int32(0)}
+
+    for match in ("2 of 2 points have no valid result", "2 of 2"):
+        with pytest.warns(RuntimeWarning, match=match):
+            jb.sweep(fn, {"x": [0.5, 1.5]}, store=tmp_path / "study.zarr")
+        monkeypatch.setattr(programs.Program, "run", lambda *_: pytest.fail("computed again"))
+
+
+@pytest.mark.parametrize("array", ["sine", "jaxbatt_progress"])
+def test_a_store_that_lost_an_array_is_refused(tmp_path, array):
+    path = tmp_path / "study.zarr"
+    jb.sweep(wave, AXES, store=path)
+    shutil.rmtree(path / array)
+    with pytest.raises(ValueError, match=rf"study.zarr is damaged: its array '{array}\S*' is lost; remove it, or name"):
+        jb.sweep(wave, AXES, store=path)
 
 
 # --- Two writers, strangers, full disks ---

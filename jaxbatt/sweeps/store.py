@@ -2,6 +2,7 @@
 
 A chunk of the grid is a chunk of each array in the store. Zarr replaces files in one step, and a chunk counts as finished only
 after all its arrays are written; so a process may be killed at any moment, and two writers can only write the same bits twice.
+What has been lost or damaged since then is computed again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import xarray
 import zarr
+from zarr.codecs import ZstdCodec
 
 from jaxbatt.sweeps.axes import Index
 from jaxbatt.sweeps.layout import Layout
@@ -88,23 +90,25 @@ class Store:
         chunk: Any = self._group.attrs[_CHUNK]
         self.block: tuple[int, ...] = tuple(chunk)
         self._layout = layout
-        self._done: Any = self._group[f"{_PROGRESS}/finished"]
+        self._arrays: dict[str, Any] = {name: self._array(name) for name in layout.variables}
+        self._done: Any = self._array(f"{_PROGRESS}/finished")
 
     def finished(self) -> np.ndarray:
-        return np.asarray(self._done[:]).astype(bool)
+        blocks = self._layout.grid.blocks(self.block)
+        return np.array([self._is_whole(number, index) for number, index in enumerate(blocks)])
 
     def write(self, number: int, index: Index, values: dict[str, np.ndarray]) -> None:
         try:
             for name, v in self._layout.variables.items():
                 lengths = tuple(cut.stop - cut.start for cut in index) + v.shape
-                self._group[name][index] = values[name].reshape(lengths)
+                self._arrays[name][index] = values[name].reshape(lengths)
             self._done[number] = 1
         except OSError as error:
             error.add_note(self._kept())
             raise
 
     def dataset(self) -> xarray.Dataset:
-        return _dataset(self._layout, {name: self._group[name][...] for name in self._layout.variables})
+        return _dataset(self._layout, {name: array[...] for name, array in self._arrays.items()})
 
     def annotate(self, attrs: dict[str, Any]) -> None:
         try:
@@ -112,6 +116,27 @@ class Store:
         except OSError as error:
             error.add_note(self._kept())
             raise
+
+    def _array(self, name: str) -> Any:
+        """An array in which a chunk of blanks is a file, too."""
+        try:
+            return self._group[name].with_config({"write_empty_chunks": True})
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{self.path} is damaged: its array {name!r} is lost; remove it, or name another one.") from error
+
+    def _is_whole(self, number: int, index: Index) -> bool:
+        """Whether a chunk is marked as finished and all its arrays can be read."""
+        try:
+            return bool(self._done[number]) and all(self._is_there(array, index) for array in self._arrays.values())
+        except (RuntimeError, ValueError):  # of the codec
+            return False
+
+    def _is_there(self, array: Any, index: Index) -> bool:
+        """Whether an array has the file of a chunk, which Zarr would read as blank without; an error where it is damaged."""
+        corner = [cut.start // length for cut, length in zip(index, self.block, strict=True)]
+        key = array.metadata.encode_chunk_key((*corner, *[0] * (array.ndim - len(corner))))
+        array[index]
+        return array.size == 0 or (self.path / array.path / key).is_file()
 
     def _kept(self) -> str:
         return f"{self.path} keeps the {int(self.finished().sum())} chunks before; run again to go on."
@@ -146,7 +171,7 @@ def _create(path: Path, layout: Layout, block: tuple[int, ...], attrs: dict[str,
                 fill_value=v.blank,
                 dimension_names=list(grid.names + v.dims),
                 attributes=v.attrs,
-                config={"write_empty_chunks": True},
+                compressors=ZstdCodec(checksum=True),
             )
         chunks = len(grid.blocks(block))
         group.create_array(f"{_PROGRESS}/finished", shape=(chunks,), chunks=(1,), dtype="u1", fill_value=0)
