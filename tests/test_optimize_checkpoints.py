@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from optimal import PAIR
 
 import jaxbatt as jb
-from jaxbatt.optimization.checkpoint import fingerprint_of_function
+from jaxbatt.optimization.checkpoint import Checkpoint, fingerprint_of_function
 
 RUN = """
 import os, signal, sys
@@ -81,6 +82,20 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     (tmp_path / "whole").write_text("no checkpoint")
     with pytest.raises(ValueError, match="is no checkpoint of jaxbatt"):
         jb.optimize(PAIR, jb.ConstantField(0.0), **options)
+
+
+def test_a_full_disk_is_named_and_leaves_the_file_before(tmp_path):
+    """Files may not grow beyond 4 KiB for once."""
+    place, limits = Checkpoint(tmp_path / "checkpoint", {}), resource.getrlimit(resource.RLIMIT_FSIZE)
+    place.save(jnp.ones(10_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            place.save(jnp.zeros(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert place.load(jnp.zeros(10_000)).all()
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_functions_that_close_over_other_arrays_are_told_apart():

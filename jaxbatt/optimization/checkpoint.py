@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import re
@@ -30,11 +31,14 @@ class Checkpoint:
 
     def save(self, state: Any) -> None:
         """Replaces the file in one step."""
+        # In memory first: equinox hides why a disk fails.
+        content = io.BytesIO()
+        content.write(json.dumps(self.problem).encode() + b"\n")
+        eqx.tree_serialise_leaves(content, state)
         descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(json.dumps(self.problem).encode() + b"\n")
-                eqx.tree_serialise_leaves(file, state)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
