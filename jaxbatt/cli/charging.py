@@ -16,6 +16,7 @@ from jaxbatt._checks import check_positive
 from jaxbatt._types import InitialState
 from jaxbatt.cli.terminal import check_directories, output, print_peak
 from jaxbatt.study import solver_named
+from jaxbatt.study.tables import MOST
 
 
 class Method(enum.StrEnum):
@@ -106,8 +107,8 @@ def _times(times: str | None, horizon: float | None, points: int, omega: float) 
             return jnp.array([float(part) for part in times.split(",")])
         except ValueError as error:
             raise typer.BadParameter(f"--times must be numbers between commas, such as 0,0.1,0.2, but it is {times!r}") from error
-    if points < 1:
-        raise typer.BadParameter(f"--points must be at least 1, but it is {points}")
+    if not 1 <= points <= MOST:
+        raise typer.BadParameter(f"--points must be from 1 to {MOST}, but it is {points}")
     if horizon is not None:
         check_positive("horizon", horizon, "give the longest charging time")
     else:
