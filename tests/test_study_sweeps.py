@@ -259,3 +259,21 @@ def test_points_without_a_result_are_named(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.err == "jaxbatt: warning: 1 of 2 points have no valid result: horizon = 1e+18.\n"
     assert "1 of 2 points valid" in captured.out
+
+
+def test_the_table_leaves_out_points_that_are_not_valid(tmp_path, capsys, monkeypatch):
+    """A maximum that is not certain has a number, too, and keeps it in the files."""
+
+    def fn(omega):
+        return {"max_power": omega, "max_power_certified": omega > 1}
+
+    with pytest.warns(RuntimeWarning, match="1 of 3 points"):
+        data = jb.sweep(fn, {"omega": [0.25, 4.0, 2.5]})
+    monkeypatch.setattr(jb, "sweep", lambda *_, **__: data)
+    file = tmp_path / "study.toml"
+    file.write_text("[axes]\nn_spins = [2]\nomega = [0.25, 4.0, 2.5]\n")
+    assert main(["sweep", str(file), "--out", str(tmp_path)]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "max_power" in line)
+    assert [cell.strip() for cell in row.split("│")[3:5]] == ["2.5", "4"]
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").read_text().splitlines()))
+    assert [(row["max_power"], row["valid"]) for row in rows] == [("0.25", "False"), ("4", "True"), ("2.5", "True")]

@@ -103,13 +103,14 @@ def _write(data: Dataset, out: Path, formats: tuple[str, ...]) -> list[Path]:
 
 
 def _ranges(data: Dataset) -> Table:
-    """Least and greatest value of every variable of numbers."""
+    """Least and greatest value of every variable of numbers, of the valid points."""
     table = Table(
         "variable", "unit", "least", "greatest", caption=f"{int(data['valid'].sum())} of {data['valid'].size} points valid"
     )
     for name, variable in data.data_vars.items():
         if variable.dtype.kind == "f":
-            ends = (float(variable.min()), float(variable.max()))
+            found = variable.where(data["valid"])
+            ends = (float(found.min()), float(found.max()))
             table.add_row(str(name), str(variable.attrs.get("units", "")), *(f"{end:.8g}" for end in ends))
     return table
 
