@@ -28,6 +28,12 @@ Result = TypeVar("Result", ChargingCurve, Peak)
 Finding = TypeVar("Finding", Record, Found)
 
 
+class Uncertain(ValueError):
+    """The search for a maximum was given up; ``peak`` is the best that it found."""
+
+    peak: Peak
+
+
 def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver | None = None) -> ChargingCurve:
     """Charges a battery and returns its stored work W(t) = <H_0>_t - <H_0>_0 and its power P = W / t.
 
@@ -220,11 +226,13 @@ def _checked(result: Result, solver: Solver) -> Result:
             f"{int(result.info.applications)} Hamiltonian applications; shorten the times, or change `tol`."
         )
     if isinstance(result, Peak) and not concrete(result.certified):
-        raise ValueError(
+        error = Uncertain(
             f"the maximum is not certain: the search would take more than {MAX_WINDOWS} windows of the shortest period; up to "
             f"there the best is power {float(result.power):.6g} at time {float(result.time):.6g}. "
             "Ask for the first peak of the power (first_peak=True), or for max_work with a shorter horizon."
         )
+        error.peak = result
+        raise error
     return result
 
 

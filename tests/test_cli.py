@@ -1,15 +1,18 @@
 """The command line: what it prints, one line for what is wrong, and its exit codes."""
 
 import csv
+import dataclasses
 import os
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import jaxbatt as jb
+from jaxbatt.charging import Uncertain
 from jaxbatt.cli import app, main
 
 PAIR_WORK = "0.581255"
@@ -50,6 +53,40 @@ def test_charge_prints_curve_and_maxima_and_writes_files(tmp_path):
     exact = flips + 4 * g * omega**2 / level**2 * np.sin(level * t) ** 2
     np.testing.assert_allclose([float(row["work"]) for row in rows], exact, atol=1e-10)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("time", [0.0, 2.0])
+def test_a_maximum_that_is_not_certain_is_said_and_loses_nothing(tmp_path, capsys, monkeypatch, time):
+    """Numbers of the best that the search has seen, where it has; no largest power is marked in the picture."""
+    data, picture, marks = tmp_path / "pair.csv", tmp_path / "pair.png", []
+    best = jb.max_power(jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0)), jb.ConstantField(4.0))
+
+    def given_up(*_, **__):
+        error = Uncertain("planted (first_peak=True)")
+        error.peak = dataclasses.replace(best, power=0.5 * time, time=jnp.asarray(time), work=time)
+        raise error
+
+    charging = jb.plots.charging
+    monkeypatch.setattr(jb.plots, "charging", lambda curve, peak: (marks.append(peak), charging(curve, peak))[1])
+    monkeypatch.setattr(jb, "max_power", given_up)
+    assert main(["charge", "--n", "2", "--csv", str(data), "--png", str(picture)]) == 0
+    captured = capsys.readouterr()
+    said = "P = 1 B^2 at T = 2 / B, W = 2 B (error" if time else "nothing found"
+    assert f"Largest power, not certain, for the search takes too long: {said}" in captured.out
+    assert "Largest work up to t = 0.785398: P =" in captured.out
+    assert captured.err == ""
+    assert (data.exists(), picture.exists(), marks) == (True, True, [None])
+
+
+def test_a_maximum_that_is_refused_leaves_curve_and_picture(tmp_path, capsys, monkeypatch):
+    def refusing(*_, **__):
+        raise ValueError("planted")
+
+    data, picture = tmp_path / "pair.csv", tmp_path / "pair.png"
+    monkeypatch.setattr(jb, "max_power", refusing)
+    assert refused(capsys, "charge", "--n", "2", "--csv", str(data), "--png", str(picture)) == "jaxbatt: planted"
+    assert data.exists()
+    assert picture.exists()
 
 
 def test_help_speaks_physics():

@@ -13,6 +13,7 @@ from conftest import tol
 from scipy import optimize
 
 import jaxbatt as jb
+from jaxbatt.charging import Uncertain
 
 TIME_ACCURACY = 1e-8
 """Relative, as promised."""
@@ -313,8 +314,9 @@ def test_a_battery_that_only_loses():
     battery = jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0), initial_state="up")
     peak = jb.max_work(battery, jb.ConstantField(1.0), horizon=5.0)
     np.testing.assert_allclose([peak.work, peak.time], 0.0, atol=tol(float, 10))
-    with pytest.raises(ValueError, match="not certain"):
+    with pytest.raises(Uncertain, match="not certain") as caught:
         jb.max_power(battery, jb.ConstantField(1.0))
+    assert (caught.value.peak.power, caught.value.peak.certified) == (0, False)
     found = jax.jit(lambda omega: jb.max_power(battery, jb.ConstantField(omega)))(1.0)
     assert not found.certified
 

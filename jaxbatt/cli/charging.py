@@ -84,13 +84,16 @@ def charge(
     console.print(_curve(curve))
     if csv is not None:
         jb.paper.write_csv(curve_table(curve), csv)
-    peak = jb.max_power(battery, drive, solver=method)
-    print_peak(console, "Largest power", peak)
-    if png is not None:
-        jb.paper.write_png(jb.plots.charging(curve, peak), png)
+    peak = None
+    try:
+        peak = print_peak(console, "Largest power", lambda: jb.max_power(battery, drive, solver=method))
+    finally:
+        if png is not None:
+            jb.paper.write_png(jb.plots.charging(curve, peak), png)
     end = float(curve.times[-1])
     if end > 0:
-        print_peak(console, f"Largest work up to t = {end:.6g}", jb.max_work(battery, drive, horizon=end, solver=method))
+        title = f"Largest work up to t = {end:.6g}"
+        print_peak(console, title, lambda: jb.max_work(battery, drive, horizon=end, solver=method))
 
 
 def _solver(method: Method, tol: float | None) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from rich.table import Table
 from xarray import Dataset
 
 import jaxbatt as jb
-from jaxbatt.cli.terminal import output
+from jaxbatt.cli.terminal import output, warn
 from jaxbatt.study import SweepStudy, read_sweep
 
 _StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file with [axes], [battery], [protocol], [measure], ...")]
@@ -51,7 +50,7 @@ def sweep(
             attrs=point.attrs,
         )
     for warning in caught:
-        print(f"jaxbatt: warning: {warning.message}", file=sys.stderr)
+        warn(str(warning.message))
     files = [place, *_write(data, out, wanted.formats)]
     if plot:
         files.append(out / "sweep.png")

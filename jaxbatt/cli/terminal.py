@@ -1,13 +1,16 @@
-"""What the verbs share: where they print, how a maximum is shown, and the check of the directories they will write to."""
+"""What the verbs share: where they print and warn, how a maximum is shown, and the check of directories to write to."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
 import jaxbatt as jb
+from jaxbatt.charging import Uncertain
 
 
 def output() -> Console:
@@ -23,9 +26,23 @@ def check_directories(*paths: Path | None) -> None:
             raise typer.BadParameter(f"there is no directory {str(path.parent)!r} to write {path.name} to")
 
 
-def print_peak(console: Console, title: str, peak: jb.Peak) -> None:
-    """One line with a maximum and its error."""
+def warn(message: str) -> None:
+    """One line on standard error."""
+    print(f"jaxbatt: warning: {message}", file=sys.stderr)
+
+
+def print_peak(console: Console, title: str, search: Callable[[], jb.Peak]) -> jb.Peak | None:
+    """One line with the maximum that is found and its error; returns it where it is certain."""
+    try:
+        peak = certain = search()
+    except Uncertain as error:
+        peak, certain = error.peak, None
+        title += ", not certain, for the search takes too long"
+    if certain is None and peak.time == 0:
+        console.print(f"{title}: nothing found", highlight=False, soft_wrap=True)
+        return None
     numbers = f"P = {float(peak.power):.10g} B^2 at T = {float(peak.time):.10g} / B, W = {float(peak.work):.10g} B"
     console.print(
         f"{title}: {numbers} (error of W <= {float(peak.info.error):.1e} B; {peak.info.method})", highlight=False, soft_wrap=True
     )
+    return certain
