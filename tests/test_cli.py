@@ -55,6 +55,23 @@ def test_charge_prints_curve_and_maxima_and_writes_files(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_times_resolve_the_curve_or_a_line_says_so(tmp_path, capsys):
+    """400 periods of the couplings in half a period of a weak field, which 201 times would alias."""
+    data = tmp_path / "pair.csv"
+    arguments = ["charge", "--n", "2", "--g", "20", "--omega", "0.05"]
+    assert main([*arguments, "--csv", str(data)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    largest = float(captured.out.split("62.8319")[1].split("W = ")[1].split(" B")[0])
+    work = [float(row["work"]) for row in csv.DictReader(data.read_text().splitlines())]
+    assert len(work) == 2001
+    assert 0.9 * largest < max(work) <= largest * (1 + 1e-6)
+    assert main([*arguments, "--points", "201"]) == 0
+    assert capsys.readouterr().err == (
+        "jaxbatt: warning: W(t) may have 400 periods, too many for 201 times; give more --points or a shorter --horizon.\n"
+    )
+
+
 @pytest.mark.parametrize("time", [0.0, 2.0])
 def test_a_maximum_that_is_not_certain_is_said_and_loses_nothing(tmp_path, capsys, monkeypatch, time):
     """Numbers of the best that the search has seen, where it has; no largest power is marked in the picture."""
@@ -110,6 +127,8 @@ def test_help_speaks_physics():
         (["charge", "--omega", "nan"], "`omega` must be finite"),
         (["charge", "--nn", "--p", "1"], "exclude each other"),
         (["charge", "--times", "0,1", "--horizon", "1"], "exclude each other"),
+        (["charge", "--times", "0,1", "--points", "5"], "--times and --points exclude each other"),
+        (["charge", "--g", "1e308"], "did not meet its tolerance"),
         (["charge", "--times", "0,x"], "numbers between commas"),
         (["charge", "--times", "0,0.2,0.1"], "must not decrease"),
         (["charge", "--points", "0"], "--points must be from 1 to 10000000, but it is 0"),

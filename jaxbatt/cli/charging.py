@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import typer
@@ -13,8 +14,10 @@ from rich.table import Table
 
 import jaxbatt as jb
 from jaxbatt._checks import check_positive
-from jaxbatt._types import InitialState
-from jaxbatt.cli.terminal import check_directories, output, print_peak
+from jaxbatt._types import InitialState, Times
+from jaxbatt.charging import default_solver
+from jaxbatt.cli.terminal import check_directories, output, print_peak, warn
+from jaxbatt.solvers import Solver
 from jaxbatt.study import solver_named
 from jaxbatt.study.tables import MOST
 
@@ -52,7 +55,10 @@ def charge(
     omega: Annotated[float, typer.Option(help="Charging field omega, in B; its Rabi frequency is 2 omega.")] = 4.0,
     times: Annotated[str | None, typer.Option(help="Charging times, comma-separated, in 1/B.")] = None,
     horizon: Annotated[float | None, typer.Option(help="Longest charging time, in 1/B. [default: pi / omega]")] = None,
-    points: Annotated[int, typer.Option(help="Number of times up to the horizon.")] = 201,
+    points: Annotated[
+        int | None,
+        typer.Option(help="Number of times up to the horizon. [default: 8 in the shortest period of W(t), from 201 to 2001]"),
+    ] = None,
     initial_state: Annotated[
         Start, typer.Option(help="ground is all down, and refused where that need not be the ground state.")
     ] = Start.ground,
@@ -79,7 +85,7 @@ def charge(
         interactions_while_charging=not interactions_off,
     )
     drive, method = jb.ConstantField(omega), _solver(solver, tol)
-    curve = jb.charge(battery, drive, _times(times, horizon, points, omega), solver=method)
+    curve = _charged(battery, drive, method, times, horizon, points)
     console = output()
     console.print(_curve(curve))
     if csv is not None:
@@ -90,33 +96,56 @@ def charge(
     finally:
         if png is not None:
             jb.paper.write_png(jb.plots.charging(curve, peak), png)
-    end = float(curve.times[-1])
-    if end > 0:
+    if (end := float(curve.times[-1])) > 0:
         title = f"Largest work up to t = {end:.6g}"
         print_peak(console, title, lambda: jb.max_work(battery, drive, horizon=end, solver=method))
 
 
-def _solver(method: Method, tol: float | None) -> Any:
+def _solver(method: Method, tol: float | None) -> Solver | None:
     if method == "auto" and tol is not None:
         raise typer.BadParameter("--tol needs a --solver whose tolerance it is")
     return solver_named(method.value, tol)
 
 
-def _times(times: str | None, horizon: float | None, points: int, omega: float) -> Any:
+def _charged(
+    battery: jb.SpinBattery,
+    drive: jb.ConstantField,
+    method: Solver | None,
+    times: str | None,
+    horizon: float | None,
+    points: int | None,
+) -> jb.ChargingCurve:
+    """The curve at the times that are listed, or evenly spaced; a warning where these may be too few."""
     if times is not None:
-        if horizon is not None:
-            raise typer.BadParameter("--times and --horizon exclude each other")
-        try:
-            return jnp.array([float(part) for part in times.split(",")])
-        except ValueError as error:
-            raise typer.BadParameter(f"--times must be numbers between commas, such as 0,0.1,0.2, but it is {times!r}") from error
-    if not 1 <= points <= MOST:
+        return jb.charge(battery, drive, _listed(times, horizon, points), solver=method)
+    if points is not None and not 1 <= points <= MOST:
         raise typer.BadParameter(f"--points must be from 1 to {MOST}, but it is {points}")
-    if horizon is not None:
-        check_positive("horizon", horizon, "give the longest charging time")
-    else:
-        horizon = np.pi / abs(omega) if omega else 1.0
-    return jnp.linspace(0.0, horizon, points)
+    if horizon is None:
+        horizon = float(np.pi / abs(drive.omega)) if drive.omega else 1.0
+    check_positive("horizon", horizon, "give the longest charging time")
+    periods = horizon * _highest_frequency(battery, drive, method, horizon) / (2 * np.pi)
+    count = int(np.clip(np.nan_to_num(8 * periods), 200, 2000)) + 1 if points is None else points
+    curve = jb.charge(battery, drive, jnp.linspace(0.0, horizon, count), solver=method)
+    if count < 2 * periods:
+        warn(f"W(t) may have {periods:.4g} periods, too many for {count} times; give more --points or a shorter --horizon.")
+    return curve
+
+
+def _listed(times: str, horizon: float | None, points: int | None) -> Times:
+    for name, value in (("--horizon", horizon), ("--points", points)):
+        if value is not None:
+            raise typer.BadParameter(f"--times and {name} exclude each other")
+    try:
+        return jnp.array([float(part) for part in times.split(",")])
+    except ValueError as error:
+        raise typer.BadParameter(f"--times must be numbers between commas, such as 0,0.1,0.2, but it is {times!r}") from error
+
+
+def _highest_frequency(battery: jb.SpinBattery, drive: jb.ConstantField, method: Solver | None, horizon: float) -> float:
+    """The largest angular frequency in W(t), as a search for maxima takes it."""
+    solver = method or default_solver(battery, drive, horizon)
+    bandwidth = eqx.filter_jit(lambda problem: solver.evolve(problem).limits().bandwidth)
+    return float(bandwidth(solver.prepare(battery, drive, horizon)))
 
 
 def curve_table(curve: jb.ChargingCurve) -> dict[str, np.ndarray]:
