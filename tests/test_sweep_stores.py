@@ -318,11 +318,24 @@ def test_what_is_no_store_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     zarr.open_group(tmp_path / "other.zarr", mode="w")
-    for name in ("file", "folder", "other.zarr"):
-        with pytest.raises(ValueError, match=f"{name} is no store of a sweep; remove it"):
-            jb.sweep(wave, AXES, store=tmp_path / name)
+    for path in (tmp_path / "file", tmp_path / "folder", tmp_path / "other.zarr", ""):
+        with pytest.raises(ValueError, match=f"'{path or '.'}' is no store of a sweep; name another path"):
+            jb.sweep(wave, AXES, store=path)
     with pytest.raises(ValueError, match="there is no directory"):
         jb.sweep(wave, AXES, store=tmp_path / "nowhere" / "study.zarr")
+
+
+def test_a_finished_store_can_be_read_where_nothing_can_be_written(whole, tmp_path, monkeypatch):
+    path = tmp_path / "study.zarr"
+    jb.sweep(wave, AXES, store=path, batch_size=5, attrs={"omega": np.int64(4)})
+
+    async def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", read_only)
+    assert_same_bits(jb.sweep(wave, AXES, store=path, attrs={"omega": 4}), whole.assign_attrs(omega=4))
+    with pytest.raises(OSError, match="Read-only"):
+        jb.sweep(wave, AXES, store=path, attrs={"omega": 5})
 
 
 def test_a_full_disk_loses_nothing(whole, tmp_path, monkeypatch):

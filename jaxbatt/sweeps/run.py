@@ -96,9 +96,10 @@ def sweep(
     programs = Programs(fn, grid.traced(), mesh)
     variables = variables_of(grid, programs, dims or {}, units or {})
     layout = Layout.of(grid, variables, coords or {}, units or {})
-    known = _checked(attrs or {}, _provenance(grid, programs))
+    fixed = {name: value.item() if isinstance(value, np.generic) else value for name, value in (attrs or {}).items()}
+    known = _checked(fixed, _provenance(grid, programs))
     devices = 1 if mesh is None else mesh.size
-    sink = _sink(store, layout, grid.block_shape(points_of(batch_size, grid, devices)), programs, devices, attrs or {})
+    sink = _sink(store, layout, grid.block_shape(points_of(batch_size, grid, devices)), programs, devices, fixed)
     workers = Workers(executor, programs, fn, grid)
     blocks = grid.blocks(sink.block)
     missing = [number for number, done in enumerate(sink.finished()) if not done]

@@ -111,6 +111,9 @@ class Store:
         return _dataset(self._layout, {name: array[...] for name, array in self._arrays.items()})
 
     def annotate(self, attrs: dict[str, Any]) -> None:
+        # A store that can only be read may be finished.
+        if attrs.items() <= self._group.attrs.asdict().items():
+            return
         try:
             self._group.attrs.update(attrs)
         except OSError as error:
@@ -189,7 +192,7 @@ def _opened(path: Path, study: dict[str, str], fixed: Mapping[str, str | float])
         group = zarr.open_group(path, mode="r+")
         saved: Any = group.attrs[_STUDY]
     except (zarr.errors.GroupNotFoundError, FileExistsError, NotADirectoryError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no store of a sweep; remove it, or name another one.") from error
+        raise ValueError(f"{str(path)!r} is no store of a sweep; name another path.") from error
     differences = _differences(saved, study)
     if differences:
         # A function is told by a hash: what it holds fixed says more.
