@@ -68,6 +68,8 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
         ({"bounds": (-1.0, 2.0)}, "bounds was"),
         ({"target": 0.6}, "target was 0.5 there and is 0.6 here"),
         ({"optimizer": optax.adam(0.01)}, "optimizer was"),
+        # The default optimizer depends on it, too.
+        ({"steps": 20}, "steps was 30 there and is 20 here"),
         ({"key": jax.random.key(1)}, "key was"),
         ({"objective": lambda end: end.work}, "objective was time"),
     ):

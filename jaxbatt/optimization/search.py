@@ -171,6 +171,10 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
         "energy": str(space.energy),
         "couplings": f"{space.strength} {'signed' if space.signed else 'nonnegative'}",
         "solver": str(task.solver),
+        "starts": str(starts),
+        "steps": str(steps),
+        "key": fingerprint(jax.random.key_data(key)),
+        # Last, for its hash may differ because of the others.
         "optimizer": fingerprint_of_function(
             lambda s, p: optax.with_extra_args_support(optimizer).update(
                 p, s, p, value=jnp.zeros(()), grad=p, value_fn=lambda q: jnp.sum(q.field)
@@ -178,9 +182,6 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
             state,
             one,
         ),
-        "starts": str(starts),
-        "steps": str(steps),
-        "key": fingerprint(jax.random.key_data(key)),
     }
 
 
