@@ -119,6 +119,11 @@ def check_spin_count(n_spins: Any) -> None:
         raise ValueError(f"the number of spins must be an integer of at least 1, but it is {n_spins!r}.")
 
 
+def check_room_for_couplings(n_spins: int) -> None:
+    """Refuses so many spins that the matrix of their couplings does not fit the memory."""
+    require_memory(8 * n_spins**2, f"the matrix of couplings of {n_spins} spins", "take fewer")
+
+
 def checked_mesh(mesh: Any) -> Mesh:
     """The mesh with its one axis left to the compiler; refuses what is no mesh, or has several axes."""
     if not isinstance(mesh, Mesh):

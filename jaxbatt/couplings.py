@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbatt._checks import check_finite, check_spin_count, concrete, real_array
+from jaxbatt._checks import check_finite, check_room_for_couplings, check_spin_count, concrete, real_array
 from jaxbatt._types import Couplings, ScalarLike
 
 
@@ -60,7 +60,9 @@ def power_law(n: int, g: ScalarLike, p: ScalarLike, *, kac: bool = False) -> Cou
     check_finite("p", p)
     if concrete(g) is None or concrete(p) is None:
         return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac, jnp)
-    return real_array(_power_law(n, np.asarray(g, float), np.asarray(p, float), kac, np))
+    # Powers may overflow: what is divided by them vanishes.
+    with np.errstate(all="ignore"):
+        return real_array(_power_law(n, np.asarray(g, float), np.asarray(p, float), kac, np))
 
 
 def _power_law(n: int, g: Any, p: Any, kac: bool, xp: ModuleType) -> Any:
@@ -72,5 +74,6 @@ def _power_law(n: int, g: Any, p: Any, kac: bool, xp: ModuleType) -> Any:
 
 
 def _distance(n: int) -> np.ndarray:
+    check_room_for_couplings(n)
     sites = np.arange(n)
     return np.abs(sites[:, None] - sites[None, :])

@@ -190,6 +190,8 @@ def test_what_is_allowed():
         jb.SpinBattery(1.0, couplings(0, 2, 0.5, 0.25), initial_state="down")
     assert jb.SpinBattery(1.0, GOOD, 1.0).start == "down"
     assert jb.SpinBattery(1.0, GOOD, -1.0).start == "down"
+    # The power overflows, and what it divides vanishes.
+    np.testing.assert_array_equal(jb.power_law(4, 1.5, 1e9), jb.nearest_neighbor(4, 1.5))
 
 
 def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):

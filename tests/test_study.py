@@ -81,6 +81,8 @@ energy = 0.3
 [output]
 points = 21
 """)
+    # As some editors write it.
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     plan = read_optimal(path)
     first = plan.batteries[0]
     assert len(plan.batteries) == 3

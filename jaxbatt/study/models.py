@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 
 import jaxbatt as jb
-from jaxbatt._checks import check_spin_count, require_memory
+from jaxbatt._checks import check_room_for_couplings, check_spin_count
 from jaxbatt._types import Couplings
 from jaxbatt.solvers import Solver
 from jaxbatt.study.tables import NUMBER, NUMBERS, SWITCH, WHOLE, WORD, Table, array_of, within
@@ -40,7 +40,7 @@ def check_spins(place: str, n: int) -> None:
     """Refuses a number of spins below one, and one whose matrix of couplings does not fit the memory."""
     with within(f"{place} n_spins:"):
         check_spin_count(n)
-        require_memory(8 * n**2, f"the matrix of couplings of {n} spins", "take fewer")
+        check_room_for_couplings(n)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ MOST = 10_000_000
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a file; a ValueError where it cannot be read or is no TOML."""
     try:
-        return tomllib.loads(Path(path).read_bytes().decode())
+        return tomllib.loads(Path(path).read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
     except RecursionError:
