@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,7 @@ import jaxbatt as jb
 from jaxbatt._checks import check_positive
 from jaxbatt._types import InitialState, Times
 from jaxbatt.charging import default_solver
-from jaxbatt.cli.terminal import check_directories, output, print_peak, warn
+from jaxbatt.cli.terminal import check_directories, check_png, output, print_peak, warn
 from jaxbatt.solvers import Solver
 from jaxbatt.study import solver_named
 from jaxbatt.study.tables import MOST
@@ -44,7 +46,28 @@ class Start(enum.StrEnum):
 
 _STARTS: dict[Start, InitialState | None] = {Start.ground: None, Start.down: "down", Start.up: "up"}
 
+_OPTIONS = {
+    'pass initial_state="down" to start there all the same, or a state': "pass --initial-state down to start there all the same",
+    ", or dtype=complex64": "",
+    "power_law(n, g, 0)": "--p 0",
+    "StateVector()": "--solver chebyshev",
+}
+"""Remedies as the library names them, and what they are here."""
 
+
+@contextlib.contextmanager
+def _in_options() -> Iterator[None]:
+    """Names the options of the command in what the library refuses."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        for remedy, option in _OPTIONS.items():
+            message = message.replace(remedy, option)
+        raise ValueError(message) from error
+
+
+@_in_options()
 def charge(
     n: Annotated[int, typer.Option(help="Number of spins N.")] = 4,
     g: Annotated[float, typer.Option(help="Coupling g of neighbors, in B.")] = 1.0,
@@ -75,6 +98,7 @@ def charge(
     """
     if nn and p is not None:
         raise typer.BadParameter("--nn and --p exclude each other: nearest neighbors have no power law")
+    check_png(png)
     check_directories(csv, png)
     battery = jb.SpinBattery(
         field,

@@ -19,6 +19,12 @@ def output() -> Console:
     return console if console.is_terminal else Console(width=120)
 
 
+def check_png(path: Path | None) -> None:
+    """Refuses the name of a picture that is no PNG."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--png must name a file that ends in .png, but it is {str(path)!r}")
+
+
 def check_directories(*paths: Path | None) -> None:
     """Refuses files in directories that are not there."""
     for path in paths:
