@@ -113,6 +113,13 @@ def check_positive(name: str, value: Any, remedy: str) -> None:
         raise ValueError(f"`{name}` must be positive, but it is {value}; {remedy}.")
 
 
+def check_flags(**flags: Any) -> None:
+    """Refuses what is neither True nor False: any word, "no" too, would be taken for True."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (bool, np.bool_)):
+            raise ValueError(f"`{name}` must be True or False, but it is {flag!r}.")
+
+
 def check_spin_count(n_spins: Any) -> None:
     """Refuses a number of spins that is not an integer of at least one."""
     if isinstance(n_spins, bool) or not isinstance(n_spins, (int, np.integer)) or n_spins < 1:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import check_couplings, check_finite, check_spin_count, concrete, library, real_array
+from jaxbatt._checks import check_couplings, check_finite, check_flags, check_spin_count, concrete, library, real_array
 from jaxbatt._types import Couplings, InitialState, PerSpin, ScalarLike, State
 from jaxbatt.paulis import PauliSum
 
@@ -55,6 +55,7 @@ class SpinBattery(eqx.Module):
         field_while_charging: bool = False,
         interactions_while_charging: bool = True,
     ) -> None:
+        check_flags(field_while_charging=field_while_charging, interactions_while_charging=interactions_while_charging)
         check_couplings(couplings)
         n_spins = np.shape(couplings)[0]
         check_finite("field", field)
@@ -68,8 +69,8 @@ class SpinBattery(eqx.Module):
         if initial_state is None:
             _check_ground_state_is_down(field, couplings, self.factors)
         self.start, self.state = _initial_state(initial_state, n_spins)
-        self.field_while_charging = field_while_charging
-        self.interactions_while_charging = interactions_while_charging
+        self.field_while_charging = bool(field_while_charging)
+        self.interactions_while_charging = bool(interactions_while_charging)
 
     @property
     def n_spins(self) -> int:

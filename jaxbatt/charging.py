@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from jaxbatt._checks import check_positive, check_times, concrete, known
+from jaxbatt._checks import check_flags, check_positive, check_times, concrete, known
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.frames import turned, turned_back
@@ -88,7 +88,8 @@ def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = N
     Source: Le et al., PRA 97, 022106 (2018), section II.
     """
     _check_kinds(battery, protocol, solver)
-    return _maximum(battery, protocol, "power", first_peak, jnp.inf, solver)
+    check_flags(first_peak=first_peak)
+    return _maximum(battery, protocol, "power", bool(first_peak), jnp.inf, solver)
 
 
 def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None = None, solver: Solver | None = None) -> Peak:

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbatt._checks import check_finite, check_room_for_couplings, check_spin_count, concrete, real_array
+from jaxbatt._checks import check_finite, check_flags, check_room_for_couplings, check_spin_count, concrete, real_array
 from jaxbatt._types import Couplings, ScalarLike
 
 
@@ -51,13 +51,14 @@ def power_law(n: int, g: ScalarLike, p: ScalarLike, *, kac: bool = False) -> Cou
         (N, N) symmetric matrix.
 
     Raises:
-        ValueError: N < 1, or g or p is not finite.
+        ValueError: N < 1, g or p is not finite, or kac is no boolean.
 
     Source: Le et al., PRA 97, 022106 (2018), section II.
     """
     check_spin_count(n)
     check_finite("g", g)
     check_finite("p", p)
+    check_flags(kac=kac)
     if concrete(g) is None or concrete(p) is None:
         return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac, jnp)
     # Powers may overflow: what is divided by them vanishes.

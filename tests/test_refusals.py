@@ -104,6 +104,14 @@ REFUSALS = [
     ("amplitudes in a cube", lambda: jb.PiecewiseField(np.ones((2, 3, 2)), 1.0), ["(K, N)", "(2, 3, 2)"]),
     ("no duration", lambda: jb.PiecewiseField(np.ones(2), 0.0), ["`duration`", "0.0", "positive"]),
     ("NaN duration", lambda: jb.PiecewiseField(np.ones(2), NAN), ["duration = nan"]),
+    # switches
+    ("field on in words", lambda: jb.SpinBattery(1.0, GOOD, field_while_charging="off"), ["`field_while_charging`", "'off'"]),
+    ("interactions in words",
+     lambda: jb.SpinBattery(1.0, GOOD, interactions_while_charging="no"), ["`interactions_while_charging`", "'no'"]),
+    ("Kac in words", lambda: jb.power_law(3, 1.0, 1.0, kac="no"), ["`kac` must be True or False", "'no'"]),
+    ("first peak as a number", lambda: jb.max_power(BATTERY, FIELD, first_peak=0), ["`first_peak` must be True or False", "0"]),
+    ("bar in words", lambda: jb.sweep(lambda a: a, {"a": [1.0]}, progress="off"), ["`progress`", "'off'"]),
+    ("probe in words", lambda: jb.plan(lambda a: a, {"a": [1.0]}, probe="no"), ["`probe`", "'no'"]),
     # times
     ("decreasing", lambda: charge([0.0, 0.3, 0.2]), ["times[2] = 0.2", "times[1] = 0.3", "sort"]),
     ("negative", lambda: charge([-0.1, 0.3]), ["times[0] = -0.1", "negative"]),
@@ -192,6 +200,7 @@ def test_what_is_allowed():
     assert jb.SpinBattery(1.0, GOOD, -1.0).start == "down"
     # The power overflows, and what it divides vanishes.
     np.testing.assert_array_equal(jb.power_law(4, 1.5, 1e9), jb.nearest_neighbor(4, 1.5))
+    assert jb.SpinBattery(1.0, GOOD, field_while_charging=np.bool_(True)).field_while_charging is True
 
 
 def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):

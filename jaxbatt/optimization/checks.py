@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from jaxbatt._checks import concrete
+from jaxbatt._checks import check_flags, concrete
 from jaxbatt.optimization.objectives import End, Penalty
 from jaxbatt.optimization.space import Space
 from jaxbatt.solvers import check_is_solver
@@ -33,8 +32,7 @@ def check_tools(*, optimizer: Any, penalty: Any, callback: Any, solver: Any, key
             raise ValueError(f"`{name}` must be {wanted}, but it is {_shown(value)}.")
     if solver is not None:
         check_is_solver(solver)
-    if not isinstance(free_duration, (bool, np.bool_)):
-        raise ValueError(f"`free_duration` must be True or False, but it is {free_duration!r}.")
+    check_flags(free_duration=free_duration)
 
 
 def check_numbers(**numbers: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxbatt._checks import peak_memory
+from jaxbatt._checks import check_flags, peak_memory
 from jaxbatt.sweeps.axes import Grid
 from jaxbatt.sweeps.layout import points_of, variables_of
 from jaxbatt.sweeps.programs import Program, Programs
@@ -106,6 +106,7 @@ def plan(
     Example:
         >>> plan(lambda n: max_power(SpinBattery(1.0, power_law(n, 1.0, 1.0)), ConstantField(4.0)), {"n": [26]}, probe=False)
     """
+    check_flags(probe=probe)
     grid = Grid.of(fn, axes)
     mesh = own_mesh(mesh)
     programs = Programs(fn, grid.traced(), mesh)

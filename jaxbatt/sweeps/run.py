@@ -19,6 +19,7 @@ import xarray
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from jaxbatt._checks import check_flags
 from jaxbatt._progress import progress_bar
 from jaxbatt._version import __version__
 from jaxbatt.sweeps.axes import Grid
@@ -91,6 +92,7 @@ def sweep(
         >>> data = sweep(fn, {"n": [4, 6, 8], "alpha": jnp.linspace(-1, 1, 21), "omega": jnp.array([1.0, 4.0])})
         >>> data.power.sel(n=8, omega=4.0).max("alpha")
     """
+    check_flags(progress=progress)
     grid = Grid.of(fn, axes)
     mesh = own_mesh(mesh, executor)
     programs = Programs(fn, grid.traced(), mesh)
