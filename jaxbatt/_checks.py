@@ -47,8 +47,25 @@ def real_array(value: Any) -> jax.Array:
         return jnp.asarray(value if isinstance(value, jax.Array) else np.asarray(value, jnp.result_type(float)), float)
 
 
+def shape_of(name: str, value: Any) -> tuple[int, ...]:
+    """The shape of an array or of nested lists, also where JAX is tracing it; refuses lists of rows that differ in length."""
+    try:
+        return np.shape(value)
+    except ValueError as error:
+        raise ValueError(f"`{name}` must have rows of equal length, but it is {value!r}.") from error
+
+
+def check_scalar(name: str, value: Any) -> None:
+    """Refuses what is not a single real number; the shape of one that JAX is tracing is known."""
+    shape = shape_of(name, value)
+    if shape != ():
+        raise ValueError(f"`{name}` must be a scalar, but its shape is {shape}; vmap over several.")
+    check_finite(name, value)
+
+
 def check_finite(name: str, value: Any) -> None:
     """Refuses NaN, infinities and values that are not real numbers."""
+    shape_of(name, value)
     array = concrete(value)
     if array is None:
         return
@@ -63,7 +80,7 @@ def check_finite(name: str, value: Any) -> None:
 
 def check_couplings(couplings: Any) -> None:
     """Refuses couplings that are not a finite symmetric (N, N) matrix with zero diagonal."""
-    shape = np.shape(couplings)
+    shape = shape_of("couplings", couplings)
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 1:
         raise ValueError(
             f"`couplings` must be an (N, N) matrix g_ij with N >= 1, but its shape is {shape}; "
@@ -89,10 +106,9 @@ def check_couplings(couplings: Any) -> None:
 
 def check_times(times: Any) -> None:
     """Refuses times that are empty, negative, decreasing or not finite."""
-    if np.ndim(times) != 1 or np.shape(times)[0] < 1:
-        raise ValueError(
-            f"`times` must be a vector (T,) with T >= 1, but its shape is {np.shape(times)}; pass jnp.linspace(0, T, 200)."
-        )
+    shape = shape_of("times", times)
+    if len(shape) != 1 or shape[0] < 1:
+        raise ValueError(f"`times` must be a vector (T,) with T >= 1, but its shape is {shape}; pass jnp.linspace(0, T, 200).")
     check_finite("times", times)
     array = concrete(times)
     if array is None:

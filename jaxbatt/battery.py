@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import check_couplings, check_finite, check_flags, check_spin_count, concrete, library, real_array
+from jaxbatt._checks import (
+    check_couplings,
+    check_finite,
+    check_flags,
+    check_scalar,
+    check_spin_count,
+    concrete,
+    library,
+    real_array,
+    shape_of,
+)
 from jaxbatt._types import Couplings, InitialState, PerSpin, ScalarLike, State
 from jaxbatt.paulis import PauliSum
 
@@ -128,7 +138,7 @@ Battery: TypeAlias = SpinBattery | PauliBattery
 def _checked_anisotropy(anisotropy: Any) -> Float[Array, ""] | Float[Array, 3]:
     if isinstance(anisotropy, (tuple, list)):
         for name, factor in zip(("jx", "jy", "jz"), anisotropy, strict=False):
-            check_finite(f"anisotropy {name}", factor)
+            check_scalar(f"anisotropy {name}", factor)
         known = all(concrete(factor) is not None for factor in anisotropy)
         anisotropy = np.array(anisotropy, float) if known else jnp.stack([jnp.asarray(factor, float) for factor in anisotropy])
     check_finite("anisotropy", anisotropy)
@@ -161,7 +171,7 @@ def _initial_state(initial_state: InitialState | None, n_spins: int) -> tuple[st
         if initial_state not in ("down", "up"):
             raise ValueError(f'`initial_state` must be "down", "up" or an array (2**N,), but it is {initial_state!r}.')
         return initial_state, None
-    shape = np.shape(initial_state)
+    shape = shape_of("initial_state", initial_state)
     if shape != (2**n_spins,):
         raise ValueError(f"`initial_state` must have shape ({2**n_spins},) for {n_spins} spins, but its shape is {shape}.")
     values = concrete(initial_state)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from jaxbatt._checks import check_flags, check_positive, check_times, concrete, known
+from jaxbatt._checks import check_flags, check_positive, check_scalar, check_times, concrete, known
 from jaxbatt._types import Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 from jaxbatt.frames import turned, turned_back
@@ -112,6 +112,7 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
         horizon = protocol.edges[-1]
         if isinstance(protocol, ConstantField):
             raise ValueError("`horizon` is needed: the field never ends, and the work may have its maximum at any late time.")
+    check_scalar("horizon", horizon)
     check_positive("horizon", horizon, "give the longest charging time")
     _check_duration(protocol, jnp.asarray(horizon)[None])
     return _maximum(battery, protocol, "work", False, horizon, solver)

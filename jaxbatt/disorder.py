@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxbatt._checks import check_couplings, check_finite, check_spin_count, concrete
+from jaxbatt._checks import check_couplings, check_finite, check_scalar, check_spin_count, concrete
 from jaxbatt._types import Couplings, PerSpin, ScalarLike
 
 Distribution: TypeAlias = Literal["normal", "uniform"]
@@ -94,9 +94,7 @@ def _draw(key: Any, shape: tuple[int, ...], strength: Any, distribution: str) ->
     """The random numbers xi, after a look at all that decides them."""
     if distribution not in _DRAWS:
         raise ValueError(f'`distribution` must be "normal" or "uniform", but it is {distribution!r}.')
-    check_finite("strength", strength)
-    if np.shape(strength) != ():
-        raise ValueError(f"`strength` must be a scalar, but its shape is {np.shape(strength)}; vmap over strengths.")
+    check_scalar("strength", strength)
     known = concrete(strength)
     if known is not None and known < 0:
         raise ValueError(

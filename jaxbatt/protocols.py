@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import check_finite, check_positive, real_array
+from jaxbatt._checks import check_finite, check_positive, check_scalar, real_array
 from jaxbatt._types import Amplitudes, Axis, PerSpin, Scalar, ScalarLike
 
 
@@ -76,7 +76,7 @@ class PiecewiseField(Protocol):
         axis: "x", "y" or "z".
 
     Raises:
-        ValueError: amplitudes not finite or of another shape; duration not positive; the axis is unknown.
+        ValueError: amplitudes not finite or of another shape; duration not one positive number; the axis is unknown.
     """
 
     amplitudes: Amplitudes
@@ -88,6 +88,7 @@ class PiecewiseField(Protocol):
         check_finite("amplitudes", amplitudes)
         if np.ndim(amplitudes) not in (1, 2) or np.shape(amplitudes)[0] < 1:
             raise ValueError(f"`amplitudes` must have shape (K,) or (K, N) with K >= 1, but its shape is {np.shape(amplitudes)}.")
+        check_scalar("duration", duration)
         check_positive("duration", duration, "give the total charging time")
         self.amplitudes, self.duration = real_array(amplitudes), real_array(duration)
         self.axis = axis
@@ -114,8 +115,8 @@ class FourierField(Protocol):
         axis: "x", "y" or "z".
 
     Raises:
-        ValueError: coefficients not finite or of shapes that do not belong together; duration not positive; too few samples;
-            the axis is unknown.
+        ValueError: coefficients not finite or of shapes that do not belong together; duration not one positive number; too few
+            samples; the axis is unknown.
 
     Example:
         >>> FourierField([1.0, 0.5], [0.0], duration=2.0, samples=4).levels.round(3).tolist()
@@ -132,6 +133,7 @@ class FourierField(Protocol):
         _check_axis(axis)
         check_finite("cosines", cosines)
         check_finite("sines", sines)
+        check_scalar("duration", duration)
         check_positive("duration", duration, "give the total charging time")
         shape, other = np.shape(cosines), np.shape(sines)
         if len(shape) not in (1, 2) or shape[0] < 1 or len(other) != len(shape) or other[1:] != shape[1:]:

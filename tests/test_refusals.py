@@ -50,6 +50,7 @@ REFUSALS = [
     ("NaN coupling", lambda: jb.SpinBattery(1.0, couplings(0, 1, NAN)), ["couplings[0, 1] = nan", "finite"]),
     ("infinite coupling", lambda: jb.SpinBattery(1.0, couplings(0, 1, INF)), ["couplings[0, 1] = inf", "finite"]),
     ("complex couplings", lambda: jb.SpinBattery(1.0, 1j * np.asarray(GOOD)), ["real", "complex128"]),
+    ("ragged couplings", lambda: jb.SpinBattery(1.0, [[0, 1], [1]]), ["`couplings`", "equal length", "[[0, 1], [1]]"]),
     # what would not start in the ground state
     ("alpha > 1", lambda: jb.SpinBattery(1.0, GOOD, 1.5), ["1.5", "ground state", 'initial_state="down"']),
     ("alpha < -1", lambda: jb.SpinBattery(1.0, GOOD, -1.25), ["-1.25", "ground state", 'initial_state="down"']),
@@ -62,6 +63,7 @@ REFUSALS = [
     ("fields of four", lambda: jb.SpinBattery(np.ones(4), GOOD), ["(3,)", "(4,)"]),
     ("NaN alpha", lambda: jb.SpinBattery(1.0, GOOD, NAN), ["nan", "finite"]),
     ("NaN in the triple", lambda: jb.SpinBattery(1.0, GOOD, (1.0, NAN, 1.0)), ["nan", "finite"]),
+    ("a vector in the triple", lambda: jb.SpinBattery(1.0, GOOD, (0.1, [0.1, 0.2], 1.0)), ["jy` must be a scalar", "(2,)"]),
     ("two factors", lambda: jb.SpinBattery(1.0, GOOD, (0.1, 0.2)), ["(jx, jy, jz)", "(2,)"]),
     # initial states
     ("not normalized", lambda: jb.SpinBattery(1.0, GOOD, initial_state=np.ones(8)), ["2.8284", "normalized", "divide"]),
@@ -100,10 +102,15 @@ REFUSALS = [
      lambda: collective(jb.SpinBattery(1.0, UNIFORM), TWO), ["2 spins", "3"]),
     ("amplitudes of two spins", lambda: charge([0.0, 1.0], field=jb.PiecewiseField(np.ones((4, 2)), 1.0)), ["2 spins", "3"]),
     ("NaN amplitude", lambda: jb.PiecewiseField(np.array([1.0, NAN]), 1.0), ["amplitudes[1] = nan"]),
+    ("ragged amplitudes", lambda: jb.PiecewiseField([[1.0], [1.0, 2.0]], 1.0), ["`amplitudes` must have rows of equal length"]),
     ("no amplitude", lambda: jb.PiecewiseField(np.ones(0), 1.0), ["K >= 1", "(0,)"]),
     ("amplitudes in a cube", lambda: jb.PiecewiseField(np.ones((2, 3, 2)), 1.0), ["(K, N)", "(2, 3, 2)"]),
     ("no duration", lambda: jb.PiecewiseField(np.ones(2), 0.0), ["`duration`", "0.0", "positive"]),
     ("NaN duration", lambda: jb.PiecewiseField(np.ones(2), NAN), ["duration = nan"]),
+    ("two durations", lambda: jb.PiecewiseField([1.0, 2.0], [1.0, 2.0]), ["`duration` must be a scalar", "(2,)", "vmap"]),
+    ("two durations of a series", lambda: jb.FourierField([1.0], [2.0], [1.0, 2.0]), ["`duration` must be a scalar", "(2,)"]),
+    ("traced durations",
+     lambda: jax.jit(lambda t: jb.PiecewiseField([1.0, 2.0], t).edges)(np.ones(2)), ["`duration` must be a scalar", "(2,)"]),
     # switches
     ("field on in words", lambda: jb.SpinBattery(1.0, GOOD, field_while_charging="off"), ["`field_while_charging`", "'off'"]),
     ("interactions in words",
@@ -151,6 +158,8 @@ REFUSALS = [
     # horizons
     ("no horizon", lambda: jb.max_work(BATTERY, FIELD), ["`horizon`", "never ends"]),
     ("negative horizon", lambda: jb.max_work(BATTERY, FIELD, horizon=-1.0), ["`horizon`", "-1.0"]),
+    ("horizons", lambda: jb.max_work(BATTERY, FIELD, horizon=[1.0, 2.0]), ["`horizon` must be a scalar", "(2,)"]),
+    ("horizon in a list", lambda: jb.max_work(BATTERY, FIELD, horizon=[1.0]), ["`horizon` must be a scalar", "(1,)"]),
     ("NaN horizon", lambda: jb.max_work(BATTERY, FIELD, horizon=NAN), ["horizon = nan"]),
     ("horizon beyond the field", lambda: jb.max_work(BATTERY, jb.PiecewiseField(np.ones(2), 1.0), horizon=2.0), ["2.0", "1.0"]),
 ]  # fmt: skip
@@ -201,6 +210,16 @@ def test_what_is_allowed():
     # The power overflows, and what it divides vanishes.
     np.testing.assert_array_equal(jb.power_law(4, 1.5, 1e9), jb.nearest_neighbor(4, 1.5))
     assert jb.SpinBattery(1.0, GOOD, field_while_charging=np.bool_(True)).field_while_charging is True
+
+
+def test_batches_of_fields():
+    """Fields stacked leaf by leaf, and made under vmap, have one duration each."""
+    fields = [jb.PiecewiseField([1.0, 2.0], duration) for duration in (0.5, 1.0)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *fields)
+    made = jax.vmap(lambda duration: jb.PiecewiseField(jnp.array([1.0, 2.0]), duration))(jnp.array([0.5, 1.0]))
+    for batch in (stacked, made):
+        works = jax.vmap(lambda field: jb.charge(BATTERY, field, jnp.array([0.5])).work[0])(batch)
+        np.testing.assert_allclose(works, [charge([0.5], field=field).work[0] for field in fields], rtol=1e-12)
 
 
 def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):
