@@ -129,11 +129,36 @@ def check_positive(name: str, value: Any, remedy: str) -> None:
         raise ValueError(f"`{name}` must be positive, but it is {value}; {remedy}.")
 
 
+def positive_number(name: str, value: Any, remedy: str) -> float:
+    """The value as a plain number, which programs are compiled for; refuses one that is not positive, or that JAX is tracing."""
+    check_scalar(name, value)
+    check_positive(name, value, remedy)
+    if concrete(value) is None:
+        raise ValueError(
+            f"`{name}` must be a plain number, which programs are compiled for, but JAX is tracing it; fix its value."
+        )
+    return float(value)
+
+
+def check_instance(name: str, value: Any, kind: type, wanted: str) -> None:
+    """Refuses what is not of a kind, such as its name, or its class in place of a value."""
+    if isinstance(value, type) or not isinstance(value, kind):
+        shown = value.__name__ if isinstance(value, type) else repr(value)
+        raise ValueError(f"`{name}` must be {wanted}, but it is {shown}.")
+
+
 def check_flags(**flags: Any) -> None:
     """Refuses what is neither True nor False: any word, "no" too, would be taken for True."""
     for name, flag in flags.items():
         if not isinstance(flag, (bool, np.bool_)):
             raise ValueError(f"`{name}` must be True or False, but it is {flag!r}.")
+
+
+def check_counts(**counts: Any) -> None:
+    """Refuses numbers that are no positive integers."""
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+            raise ValueError(f"`{name}` must be an integer of at least 1, but it is {count!r}.")
 
 
 def check_spin_count(n_spins: Any) -> None:

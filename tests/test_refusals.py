@@ -145,6 +145,12 @@ REFUSALS = [
      lambda: collective(jb.SpinBattery(1.0, UNIFORM, initial_state=np.eye(8)[7])), ["array", "StateVector()"]),
     ("Collective of a PauliBattery", lambda: collective(jb.PauliBattery(Z, Z, 3)), ["PauliBattery"]),
     ("real dtype", lambda: jb.StateVector(dtype=jnp.float64), ["complex64", "float64"]),
+    ("number for a dtype", lambda: jb.StateVector(dtype=5), ["`dtype`", "complex64", "5"]),
+    ("name of a propagator", lambda: jb.StateVector("chebyshev"), ["`propagator`", "Chebyshev()", "'chebyshev'"]),
+    ("class of a propagator", lambda: jb.StateVector(jb.Chebyshev), ["`propagator`", "it is Chebyshev"]),
+    ("tolerance for a propagator", lambda: jb.StateVector(1e-8), ["`propagator`", "Krylov(tol=1e-8)", "1e-08"]),
+    ("solver for a propagator", lambda: jb.StateVector(jb.Spectral()), ["`propagator`", "Spectral(tol=0.001)"]),
+    ("name of a propagator, Collective", lambda: jb.Collective("krylov"), ["`propagator`", "'krylov'"]),
     ("name of a solver", lambda: charge([1.0], solver="spectral"), ["`solver`", "'spectral'", "Spectral()"]),
     ("class of a solver", lambda: charge([1.0], solver=jb.Spectral), ["`solver`", "Spectral()", "it is Spectral"]),
     ("name of a solver, power", lambda: jb.max_power(BATTERY, FIELD, solver="spectral"), ["`solver`", "'spectral'"]),
@@ -154,6 +160,12 @@ REFUSALS = [
     # tolerances
     *((f"{method.__name__} tol = {value}", lambda method=method, value=value: method(tol=value), ["tol", str(value)])
       for method in (jb.Chebyshev, jb.Krylov, jb.Taylor, jb.Spectral) for value in (0.0, -1e-3, NAN)),
+    *((f"{method.__name__} tol = {shown}", lambda method=method, tol=tol: method(tol=tol), ["`tol` must be", shown])
+      for method in (jb.Chebyshev, jb.Spectral, jb.MeanField)
+      for tol, shown in (([1e-10], "(1,)"), (jnp.ones(2), "(2,)"), ("tight", "<U5"))),
+    ("traced tol", lambda: jax.jit(lambda tol: jb.Chebyshev(tol))(1e-10), ["`tol`", "tracing"]),
+    ("reach in words", lambda: jb.Chebyshev(reach="far"), ["`reach`", "<U3"]),
+    ("steps in words", lambda: jb.MeanField(max_steps="a"), ["`max_steps` must be an integer of at least 1", "'a'"]),
     ("dim", lambda: jb.Krylov(dim=1), ["`dim`", "1", "at least 2"]),
     # horizons
     ("no horizon", lambda: jb.max_work(BATTERY, FIELD), ["`horizon`", "never ends"]),
@@ -209,6 +221,7 @@ def test_what_is_allowed():
     assert jb.SpinBattery(1.0, GOOD, -1.0).start == "down"
     # The power overflows, and what it divides vanishes.
     np.testing.assert_array_equal(jb.power_law(4, 1.5, 1e9), jb.nearest_neighbor(4, 1.5))
+    assert jb.StateVector(jb.Chebyshev(jnp.array(1e-8))) == jb.StateVector(jb.Chebyshev(np.float64(1e-8)))
     assert jb.SpinBattery(1.0, GOOD, field_while_charging=np.bool_(True)).field_while_charging is True
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from jaxbatt._checks import check_counts
 from jaxbatt._types import Scalar, ScalarLike
 from jaxbatt._version import __version__
 from jaxbatt.battery import Battery
@@ -24,7 +25,6 @@ from jaxbatt.optimization.optimum import Baseline, Optimum
 from jaxbatt.optimization.setup import (
     cheapest_solver,
     check_choices,
-    check_counts,
     check_room,
     check_solver,
     chunk_of,

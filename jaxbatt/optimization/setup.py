@@ -87,13 +87,6 @@ def check_choices(
             )
 
 
-def check_counts(**counts: int) -> None:
-    """Refuses numbers that are no positive integers."""
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise ValueError(f"`{name}` must be an integer of at least 1, but it is {count!r}.")
-
-
 def check_room(levels: tuple[np.ndarray, np.ndarray], energy: ScalarLike | None) -> None:
     """Refuses bounds that leave no room for a constant field, or for weakening it where the energy is bounded."""
     low, high = levels

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float, Int
 
-from jaxbatt._checks import check_positive
+from jaxbatt._checks import check_instance, positive_number
 from jaxbatt._types import Rows, Scalar
 
 States: TypeAlias = Float[Array, "2 m d"]
@@ -51,6 +51,7 @@ class Segment(NamedTuple):
     top: tuple[Rows, Rows, Int[Array, ""]] | None = None
 
 
+@runtime_checkable
 class Propagator(Protocol):
     """A way to evolve a state: a frozen value of plain numbers."""
 
@@ -83,9 +84,14 @@ class Propagator(Protocol):
         ...
 
 
-def check_tolerance(tol: float) -> None:
-    """Refuses a tolerance that is not a positive number."""
-    check_positive("tol", tol, "the default of 1e-10 bounds the error of the state")
+def check_is_propagator(propagator: Any) -> None:
+    """Refuses what is no propagator, such as its name, its tolerance alone, or its class in place of a value."""
+    check_instance("propagator", propagator, Propagator, "a propagator, as Chebyshev() or Krylov(tol=1e-8)")
+
+
+def checked_tolerance(tol: Any) -> float:
+    """The tolerance as a plain number; refuses one that is not positive."""
+    return positive_number("tol", tol, "the default of 1e-10 bounds the error of the state")
 
 
 def accumulate(states: States, coefficients: Float[Array, "2 m k"], vectors: Float[Array, "r k d"], pieces: int) -> States:

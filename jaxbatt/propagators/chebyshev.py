@@ -15,10 +15,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._batches import largest_of_batch, placed
-from jaxbatt._checks import check_positive, library
+from jaxbatt._checks import library, positive_number
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Apply, Kept, Recurrence, Seen, Used, expand, spanned
-from jaxbatt.propagators._segment import Action, Segment, States, check_tolerance
+from jaxbatt.propagators._segment import Action, Segment, States, checked_tolerance
 
 _REACH = 400.0
 """radius * time of the longest segment by default. Its tail costs some 40 terms, so longer segments would gain little."""
@@ -48,8 +48,8 @@ class Chebyshev:
     reach: float = dataclasses.field(default=_REACH, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_tolerance(self.tol)
-        check_positive("reach", self.reach, f"the default is {_REACH:g}")
+        object.__setattr__(self, "tol", checked_tolerance(self.tol))
+        object.__setattr__(self, "reach", positive_number("reach", self.reach, f"the default is {_REACH:g}"))
 
     def advance(
         self,

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxbatt._linalg import eigh
 from jaxbatt._types import Rows, Scalar
-from jaxbatt.propagators._segment import Action, Segment, accumulate, check_tolerance
+from jaxbatt.propagators._segment import Action, Segment, accumulate, checked_tolerance
 
 _CANDIDATES = 2.0 ** (-np.arange(96)[::-1] / 4)
 """Fractions of the limit that are tried as the length of a segment."""
@@ -37,7 +37,7 @@ class Krylov:
     dim: int = 30
 
     def __post_init__(self) -> None:
-        check_tolerance(self.tol)
+        object.__setattr__(self, "tol", checked_tolerance(self.tol))
         if not isinstance(self.dim, int) or self.dim < 2:
             raise ValueError(f"`dim` must be an integer of at least 2, but it is {self.dim!r}; 30 is usual.")
 

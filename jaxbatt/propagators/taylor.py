@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxbatt._types import Rows, Scalar
 from jaxbatt.propagators._expansion import Recurrence, expand
-from jaxbatt.propagators._segment import Action, Segment, check_tolerance
+from jaxbatt.propagators._segment import Action, Segment, checked_tolerance
 
 _TERMS = 64
 _REACH = 4.0
@@ -34,7 +34,7 @@ class Taylor:
     tol: float = 1e-10
 
     def __post_init__(self) -> None:
-        check_tolerance(self.tol)
+        object.__setattr__(self, "tol", checked_tolerance(self.tol))
 
     def advance(
         self,

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxbatt import protocols
+from jaxbatt._checks import check_instance
 from jaxbatt._types import Magnetization, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery
 
@@ -138,6 +139,4 @@ class Solver(Protocol):
 
 def check_is_solver(solver: Any) -> None:
     """Refuses what is no solver, such as its name, or its class in place of a value."""
-    if isinstance(solver, type) or not isinstance(solver, Solver):
-        shown = solver.__name__ if isinstance(solver, type) else repr(solver)
-        raise ValueError(f"`solver` must be a solver, as StateVector() or Spectral(), but it is {shown}.")
+    check_instance("solver", solver, Solver, "a solver, as StateVector() or Spectral()")

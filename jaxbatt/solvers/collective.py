@@ -17,7 +17,7 @@ from jaxbatt._types import Axis, Rows, Scalar, ScalarLike
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
-from jaxbatt.propagators import Krylov, Propagator
+from jaxbatt.propagators import Krylov, Propagator, check_is_propagator
 from jaxbatt.solvers._pauli import check_levels
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Generator, Stretch, System
@@ -53,12 +53,16 @@ class Collective:
             space follows and a bound of the whole spectrum does not), ``Chebyshev`` or ``Taylor``.
 
     Raises:
-        ValueError: couplings, field or protocol are not uniform, or the initial state is an array (when used).
+        ValueError: couplings, field or protocol are not uniform, or the initial state is an array (when used); the propagator
+            is none.
 
     Source: Le et al., PRA 97, 022106 (2018), section V.
     """
 
     propagator: Propagator = Krylov()
+
+    def __post_init__(self) -> None:
+        check_is_propagator(self.propagator)
 
     def prepare(self, battery: Battery, protocol: protocols.Protocol, horizon: ScalarLike = np.inf) -> CollectiveProblem:
         if not isinstance(battery, SpinBattery):

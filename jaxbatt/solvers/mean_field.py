@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxbatt._checks import check_positive, check_spin_count
+from jaxbatt._checks import check_counts, positive_number
 from jaxbatt._types import Amplitudes, Couplings, PerSpin, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.protocols import Protocol
@@ -67,8 +67,8 @@ class MeanField:
     max_steps: int = 100_000
 
     def __post_init__(self) -> None:
-        check_positive("tol", self.tol, "the default is 1e-10")
-        check_spin_count(self.max_steps)
+        object.__setattr__(self, "tol", positive_number("tol", self.tol, "the default is 1e-10"))
+        check_counts(max_steps=self.max_steps)
 
     def prepare(self, battery: Battery, protocol: Protocol, horizon: ScalarLike = np.inf) -> Problem:
         if not isinstance(battery, SpinBattery):

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from jaxbatt import protocols
-from jaxbatt._checks import check_positive, concrete, require_memory
+from jaxbatt._checks import concrete, positive_number, require_memory
 from jaxbatt._types import Rows, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery
 from jaxbatt.observables import Gain
@@ -58,7 +58,7 @@ class Spectral:
     tol: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_positive("tol", self.tol, "1e-3 accepts phase errors of a thousandth")
+        object.__setattr__(self, "tol", positive_number("tol", self.tol, "1e-3 accepts phase errors of a thousandth"))
 
     def prepare(self, battery: Battery, protocol: protocols.Protocol, horizon: ScalarLike = np.inf) -> SpectralProblem:
         n = battery.n_spins

@@ -15,7 +15,7 @@ from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import local_bounds
 from jaxbatt.kernels import ONE_DEVICE, Sharded
-from jaxbatt.propagators import Chebyshev, Propagator
+from jaxbatt.propagators import Chebyshev, Propagator, check_is_propagator
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.solvers._pauli import Enclosures, PauliSystem, Problem, charging_hamiltonian, problem_of
 from jaxbatt.solvers._reflection import Reflection, ReflectionSystem
@@ -63,8 +63,9 @@ class StateVector:
             (``jax.distributed.initialize``); each holds 2**N / D amplitudes. By default one device holds all.
 
     Raises:
-        ValueError: the state does not fit the memory of a device (when used); dtype is not complex; mesh is no mesh, has
-            more than one axis, or a number of devices that is no power of two or (when used) larger than 2**(N / 2).
+        ValueError: the state does not fit the memory of a device (when used); the propagator is none; dtype is not complex;
+            mesh is no mesh, has more than one axis, or a number of devices that is no power of two or (when used) larger than
+            2**(N / 2).
 
     Example:
         >>> solver = StateVector(mesh=jax.make_mesh((jax.device_count(),), ("devices",)))
@@ -76,6 +77,7 @@ class StateVector:
     mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
+        check_is_propagator(self.propagator)
         if self.mesh is not None:
             object.__setattr__(self, "mesh", checked_mesh(self.mesh))
             if self.mesh.size & (self.mesh.size - 1):
@@ -85,7 +87,7 @@ class StateVector:
                 )
         if self.dtype is None:
             return
-        if np.dtype(self.dtype) not in (np.complex64, np.complex128):
+        if not _is_complex(self.dtype):
             raise ValueError(f"`dtype` must be complex64 or complex128, but it is {self.dtype!r}.")
         object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
 
@@ -153,6 +155,13 @@ class StateVector:
         if self.mesh is None or self.mesh.devices.flat[0].platform != "cpu":
             return 1
         return len(self.mesh.local_devices)
+
+
+def _is_complex(dtype: Any) -> bool:
+    try:
+        return np.dtype(dtype) in (np.complex64, np.complex128)
+    except TypeError:
+        return False
 
 
 def _round(count: int) -> int:
