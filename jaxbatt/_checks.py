@@ -154,11 +154,10 @@ def check_flags(**flags: Any) -> None:
             raise ValueError(f"`{name}` must be True or False, but it is {flag!r}.")
 
 
-def check_counts(**counts: Any) -> None:
-    """Refuses numbers that are no positive integers."""
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise ValueError(f"`{name}` must be an integer of at least 1, but it is {count!r}.")
+def check_integer(name: str, value: Any, least: int = 1) -> None:
+    """Refuses what is no integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"`{name}` must be an integer of at least {least}, but it is {value!r}.")
 
 
 def check_spin_count(n_spins: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -172,6 +173,10 @@ def _initial_state(initial_state: InitialState | None, n_spins: int) -> tuple[st
             raise ValueError(f'`initial_state` must be "down", "up" or an array (2**N,), but it is {initial_state!r}.')
         return initial_state, None
     shape = shape_of("initial_state", initial_state)
+    if not isinstance(initial_state, jax.Array):
+        initial_state = np.asarray(initial_state)
+    if not jnp.issubdtype(initial_state.dtype, jnp.number):
+        raise ValueError(f"`initial_state` must be numbers, but it has dtype {initial_state.dtype}.")
     if shape != (2**n_spins,):
         raise ValueError(f"`initial_state` must have shape ({2**n_spins},) for {n_spins} spins, but its shape is {shape}.")
     values = concrete(initial_state)

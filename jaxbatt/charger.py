@@ -18,6 +18,7 @@ from jaxbatt.frames import turned
 from jaxbatt.hamiltonian import Operator
 from jaxbatt.paulis import PauliSum, one_body
 from jaxbatt.protocols import Protocol
+from jaxbatt.solvers import check_kinds
 from jaxbatt.solvers._pauli import Problem, charging_hamiltonian, initial_rows, problem_of
 
 _BLOCK, _MOST = 32, 192
@@ -83,6 +84,7 @@ def charger_scale(battery: Battery, protocol: Protocol) -> ChargerScale:
     Source: Binder, Vinjanampathy, Modi, Goold, New J. Phys. 17, 075015 (2015), and Campaioli et al., PRL 118, 150601 (2017),
     on these two constraints; Paige, J. Inst. Maths Applics 18, 341 (1976), on Lanczos without reorthogonalization.
     """
+    check_kinds(battery, protocol)
     if protocol.levels.shape[0] != 1:
         raise ValueError(
             f"`protocol` must be constant in time, but it has {protocol.levels.shape[0]} pieces; "

@@ -18,7 +18,7 @@ from jaxbatt.maxima import MAX_WINDOWS, Found, Objective, find_maximum
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.results import ChargingCurve, Info, Peak, solving
 from jaxbatt.slopes import differentiable_maximum
-from jaxbatt.solvers import Carry, Collective, Record, Solver, Spectral, StateVector, check_is_solver, guarded, is_uniform
+from jaxbatt.solvers import Carry, Collective, Record, Solver, Spectral, StateVector, check_kinds, guarded, is_uniform
 
 _SPECTRAL_ALWAYS = 4
 _SPECTRAL_LONG = 12
@@ -55,7 +55,7 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
         >>> charge(battery, ConstantField(4.0), jnp.linspace(0, 0.5, 200)).work.shape
         (200,)
     """
-    _check_kinds(battery, protocol, solver)
+    check_kinds(battery, protocol, solver)
     check_times(times)
     times = jnp.asarray(times, float)
     _check_duration(protocol, times)
@@ -87,7 +87,7 @@ def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = N
 
     Source: Le et al., PRA 97, 022106 (2018), section II.
     """
-    _check_kinds(battery, protocol, solver)
+    check_kinds(battery, protocol, solver)
     check_flags(first_peak=first_peak)
     return _maximum(battery, protocol, "power", bool(first_peak), jnp.inf, solver)
 
@@ -107,7 +107,7 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
     Raises:
         ValueError: as :func:`charge`, or no horizon, or one too long to be searched.
     """
-    _check_kinds(battery, protocol, solver)
+    check_kinds(battery, protocol, solver)
     if horizon is None:
         horizon = protocol.edges[-1]
         if isinstance(protocol, ConstantField):
@@ -236,15 +236,6 @@ def _checked(result: Result, solver: Solver) -> Result:
         error.peak = result
         raise error
     return result
-
-
-def _check_kinds(battery: Any, protocol: Any, solver: Any) -> None:
-    if not isinstance(battery, (SpinBattery, PauliBattery)):
-        raise ValueError(f"`battery` must be a SpinBattery or a PauliBattery, but it is of type {type(battery).__name__}.")
-    if not isinstance(protocol, Protocol):
-        raise ValueError(f"`protocol` must be a field, as ConstantField(4.0), but it is of type {type(protocol).__name__}.")
-    if solver is not None:
-        check_is_solver(solver)
 
 
 def _check_duration(protocol: Protocol, times: Times) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbatt._checks import check_finite, check_flags, check_room_for_couplings, check_spin_count, concrete, real_array
+from jaxbatt._checks import check_flags, check_room_for_couplings, check_scalar, check_spin_count, concrete, real_array
 from jaxbatt._types import Couplings, ScalarLike
 
 
@@ -23,12 +23,12 @@ def nearest_neighbor(n: int, g: ScalarLike) -> Couplings:
         (N, N) symmetric matrix.
 
     Raises:
-        ValueError: N < 1, or g is not finite.
+        ValueError: N < 1, g is not a finite scalar, or the matrix does not fit the memory.
 
     Source: Le et al., PRA 97, 022106 (2018), section II.
     """
     check_spin_count(n)
-    check_finite("g", g)
+    check_scalar("g", g)
     distance = _distance(n)
     if concrete(g) is not None:
         return real_array(np.where(distance == 1, g, 0.0))
@@ -51,13 +51,13 @@ def power_law(n: int, g: ScalarLike, p: ScalarLike, *, kac: bool = False) -> Cou
         (N, N) symmetric matrix.
 
     Raises:
-        ValueError: N < 1, g or p is not finite, or kac is no boolean.
+        ValueError: N < 1, g or p is not a finite scalar, kac is no boolean, or the matrix does not fit the memory.
 
     Source: Le et al., PRA 97, 022106 (2018), section II.
     """
     check_spin_count(n)
-    check_finite("g", g)
-    check_finite("p", p)
+    check_scalar("g", g)
+    check_scalar("p", p)
     check_flags(kac=kac)
     if concrete(g) is None or concrete(p) is None:
         return _power_law(n, jnp.asarray(g, float), jnp.asarray(p, float), kac, jnp)

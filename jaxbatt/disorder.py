@@ -92,7 +92,7 @@ def random_field(
 
 def _draw(key: Any, shape: tuple[int, ...], strength: Any, distribution: str) -> Float[Array, " m"]:
     """The random numbers xi, after a look at all that decides them."""
-    if distribution not in _DRAWS:
+    if not isinstance(distribution, str) or distribution not in _DRAWS:
         raise ValueError(f'`distribution` must be "normal" or "uniform", but it is {distribution!r}.')
     check_scalar("strength", strength)
     known = concrete(strength)

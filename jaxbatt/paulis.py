@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from jaxbatt._checks import check_finite, check_spin_count, concrete, library
+from jaxbatt._checks import check_scalar, check_spin_count, concrete, library
 from jaxbatt._types import DenseOperator, ScalarLike, State, Terms
 
 _LETTERS = {
@@ -85,9 +86,11 @@ class PauliSum(eqx.Module):
         """
         check_spin_count(n_spins)
         strings = []
-        for k, (letters, sites, coefficient) in enumerate(terms):
+        for k, term in enumerate(terms):
+            _check_term(f"terms[{k}]", term)
+            letters, sites, coefficient = term
             strings.append(_string(n_spins, letters, tuple(sites), f"terms[{k}]"))
-            check_finite(f"terms[{k}] coefficient", coefficient)
+            check_scalar(f"terms[{k}] coefficient", coefficient)
         values = [jnp.asarray(coefficient, float) for _, _, coefficient in terms]
         return cls.collect(n_spins, strings, jnp.stack(values) if values else jnp.zeros(0))
 
@@ -132,6 +135,7 @@ class PauliSum(eqx.Module):
             raise TypeError("a PauliSum cannot be multiplied by another: the product need not be Hermitian.")
         if np.iscomplexobj(factor):
             raise ValueError(f"a PauliSum is Hermitian and takes real factors only, but the factor is {factor}.")
+        check_scalar("factor", factor)
         return PauliSum(self.n_spins, self.strings, self.coefficients * factor)
 
     __rmul__ = __mul__
@@ -206,6 +210,11 @@ def _apply_strings(pauli_sum: PauliSum, state: State) -> Complex[Array, " d"]:
 
     zero = jnp.zeros(state.shape, complex)
     return jax.lax.scan(add, zero, (flips, signs, phases * pauli_sum.coefficients))[0]
+
+
+def _check_term(where: str, term: Any) -> None:
+    if not isinstance(term, Sequence) or len(term) != 3 or not isinstance(term[0], str) or np.ndim(term[1]) != 1:
+        raise ValueError(f'{where} must be (letters, sites, coefficient), as ("XX", (0, 1), -1.0), but it is {term!r}.')
 
 
 def _string(n_spins: int, letters: str, sites: tuple[int, ...], where: str) -> PauliString:

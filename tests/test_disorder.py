@@ -134,6 +134,7 @@ REFUSALS = [
         lambda: jb.disordered(KEY, LINE, 0.1, distribution="cauchy"),
         '`distribution` must be "normal" or "uniform", but it is \'cauchy\'',
     ),
+    (lambda: jb.disordered(KEY, LINE, 0.1, distribution=["normal"]), '`distribution` must be "normal" or "uniform"'),
     (lambda: jb.disordered(3, LINE, 0.1), "`key` must be one key of jax.random.key(seed), but it is int"),
     (lambda: jb.disordered(jax.random.split(KEY, 2), LINE, 0.1), "with shape (2,); vmap over several keys"),
     (lambda: jb.random_field(KEY, 0, 0.1), "the number of spins must be an integer of at least 1, but it is 0"),

@@ -72,6 +72,7 @@ REFUSALS = [
     ("state of two spins", lambda: jb.SpinBattery(1.0, GOOD, initial_state=np.eye(4)[0]), ["(8,)", "(4,)"]),
     ("unknown state", lambda: jb.SpinBattery(1.0, GOOD, initial_state="left"), ["'left'", '"down"', '"up"']),
     ("Pauli state", lambda: jb.PauliBattery(Z, Z, 3, initial_state=np.ones(8)), ["2.8284", "normalized"]),
+    ("state of words", lambda: jb.SpinBattery(1.0, UNIFORM[:1, :1], initial_state=["a", "b"]), ["`initial_state`", "<U1"]),
     # numbers of spins
     ("no spins", lambda: jb.nearest_neighbor(0, 1.0), ["at least 1", "0"]),
     ("minus one spin", lambda: jb.power_law(-1, 1.0, 1.0), ["at least 1", "-1"]),
@@ -81,6 +82,10 @@ REFUSALS = [
     ("sum on other spins", lambda: jb.PauliBattery(Z, Z, 4), ["`energy`", "3", "4"]),
     ("drift on other spins", lambda: jb.PauliBattery(Z, jb.PauliSum.from_terms(2, []), 3), ["`drift`", "2", "3"]),
     ("matrix for a sum", lambda: jb.PauliBattery(np.eye(8), Z, 3), ["`energy`", "ndarray", "from_terms"]),
+    ("couplings of too many spins", lambda: jb.power_law(10**6, 1.0, 1.0), ["1000000 spins", "GiB", "available"]),
+    ("a vector for g", lambda: jb.power_law(3, [1.0, 2.0, 3.0], 1.0), ["`g` must be a scalar", "(3,)"]),
+    ("a vector for p", lambda: jb.power_law(3, 1.0, [1.0, 2.0, 3.0]), ["`p` must be a scalar", "(3,)"]),
+    ("a vector in chains", lambda: jb.nearest_neighbor(3, np.ones(3)), ["`g` must be a scalar", "(3,)"]),
     ("NaN in chains", lambda: jb.nearest_neighbor(3, NAN), ["g = nan"]),
     ("NaN exponent", lambda: jb.power_law(3, 1.0, NAN), ["p = nan"]),
     # Pauli strings
@@ -90,6 +95,11 @@ REFUSALS = [
     ("negative site", lambda: terms("X", (-1,), 1.0), ["site -1", "0 to 2"]),
     ("site twice", lambda: terms("XX", (1, 1), 1.0), ["twice", "(1, 1)"]),
     ("letters and sites", lambda: terms("XX", (1,), 1.0), ["2 letters", "1 sites"]),
+    ("site without a tuple", lambda: terms("X", 0, 1.0), ["terms[1]", "(letters, sites, coefficient)", "('X', 0, 1.0)"]),
+    ("no coefficient", lambda: terms("X", (0,)), ["terms[1]", "(letters, sites, coefficient)", "('X', (0,))"]),
+    ("two coefficients", lambda: terms("X", (0,), [1.0, 2.0]), ["terms[1] coefficient", "scalar", "(2,)"]),
+    ("NaN factor", lambda: Z * NAN, ["factor = nan"]),
+    ("factor for each string", lambda: np.ones(1).tolist() * Z, ["`factor` must be a scalar", "(1,)"]),
     ("NaN coefficient", lambda: terms("X", (1,), NAN), ["nan", "terms[1]"]),
     ("complex coefficient", lambda: terms("X", (1,), 1j), ["real", "complex128"]),
     # fields of the protocol
@@ -157,6 +167,8 @@ REFUSALS = [
     ("class of a solver, work", lambda: jb.max_work(BATTERY, FIELD, horizon=1.0, solver=jb.StateVector), ["it is StateVector"]),
     ("no battery", lambda: charge([1.0], battery=None), ["`battery`", "SpinBattery", "NoneType"]),
     ("number for a field", lambda: charge([1.0], field=4.0), ["`protocol`", "ConstantField(4.0)", "float"]),
+    ("no battery, charger", lambda: jb.charger_scale(None, FIELD), ["`battery`", "SpinBattery", "NoneType"]),
+    ("number for a field, charger", lambda: jb.charger_scale(BATTERY, 4.0), ["`protocol`", "ConstantField(4.0)", "float"]),
     # tolerances
     *((f"{method.__name__} tol = {value}", lambda method=method, value=value: method(tol=value), ["tol", str(value)])
       for method in (jb.Chebyshev, jb.Krylov, jb.Taylor, jb.Spectral) for value in (0.0, -1e-3, NAN)),
@@ -221,6 +233,7 @@ def test_what_is_allowed():
     assert jb.SpinBattery(1.0, GOOD, -1.0).start == "down"
     # The power overflows, and what it divides vanishes.
     np.testing.assert_array_equal(jb.power_law(4, 1.5, 1e9), jb.nearest_neighbor(4, 1.5))
+    assert jb.SpinBattery(1.0, UNIFORM[:1, :1], initial_state=[0.0, 1.0]).state.tolist() == [0.0, 1.0]
     assert jb.StateVector(jb.Chebyshev(jnp.array(1e-8))) == jb.StateVector(jb.Chebyshev(np.float64(1e-8)))
     assert jb.SpinBattery(1.0, GOOD, field_while_charging=np.bool_(True)).field_while_charging is True
 

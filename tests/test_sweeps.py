@@ -547,8 +547,11 @@ def test_refusals_before_any_work(monkeypatch, fn, axes, options, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0,), "count >= 1 and first >= 0, but they are 0 and 0"),
-        ((3, -1), "but they are 3 and -1"),
+        ((0,), "`count` must be an integer of at least 1, but it is 0"),
+        ((2.5,), "`count` must be an integer of at least 1, but it is 2.5"),
+        ((True,), "`count` must be an integer of at least 1, but it is True"),
+        ((3, -1), "`first` must be an integer of at least 0, but it is -1"),
+        ((3, 1.5), "`first` must be an integer of at least 0, but it is 1.5"),
         ((2, 2**32 - 1), "the last one is 4294967296"),
     ],
 )

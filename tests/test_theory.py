@@ -583,6 +583,8 @@ def test_jit_vmap_and_dtype(function, arguments):
         (lambda: theory.effective_hamiltonian(nearest_neighbor(21, 1.0), 1.0), "N = 21"),
         (lambda: theory.effective_hamiltonian(np.zeros((3, 3)), 1.0), "Delta"),
         (lambda: theory.effective_hamiltonian(np.kron(np.eye(2), [[0, 1.0], [1.0, 0]]), 1.0), "connect the spins"),
+        (lambda: theory.interactions_off_max_work(4, 1.0, np.nan, 0.0), "total_coupling = nan"),
+        (lambda: theory.interactions_off_max_work(4, 1.0, 1.0, np.nan), "anisotropy = nan"),
         (lambda: theory.certificate_time(1.0, 0.0), "`best_power` must be positive"),
         (lambda: theory.certificate_time(-1.0, 1.0), "`capacity` must be positive"),
         (lambda: theory.max_power_gradient(1.0, 0.0), "`best_time` must be positive"),

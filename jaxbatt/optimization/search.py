@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxbatt._checks import check_counts
+from jaxbatt._checks import check_integer
 from jaxbatt._types import Scalar, ScalarLike
 from jaxbatt._version import __version__
 from jaxbatt.battery import Battery
@@ -113,7 +113,8 @@ def optimize(
     check_numbers(energy=energy, duration=duration, target=target)
     batteries = members_of(battery)
     check_choices(batteries, protocol, objective, bounds, target, couplings, ensemble)
-    check_counts(starts=starts, steps=steps, patience=patience)
+    for name, count in (("starts", starts), ("steps", steps), ("patience", patience)):
+        check_integer(name, count)
     levels = level_bounds(bounds, protocol, batteries[0].n_spins)
     check_room(levels, energy)
     solver = solver if solver is not None else cheapest_solver(batteries, protocol, couplings)

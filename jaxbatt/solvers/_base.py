@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxbatt import protocols
 from jaxbatt._checks import check_instance
 from jaxbatt._types import Magnetization, Scalar, ScalarLike, Times
-from jaxbatt.battery import Battery
+from jaxbatt.battery import Battery, PauliBattery, SpinBattery
 
 _PHASE = 0.1
 """Half length of a stencil times the bandwidth of W(t): seven points then give W' to about 1e-9 of bandwidth times W."""
@@ -135,6 +135,16 @@ class Solver(Protocol):
     def evolve(self, problem: Any) -> Evolution:
         """The evolution of a prepared problem; runs under ``jit``, ``vmap``."""
         ...
+
+
+def check_kinds(battery: Any, protocol: Any, solver: Any = None) -> None:
+    """Refuses what is no battery, no protocol or no solver; None stands for the default solver."""
+    if not isinstance(battery, (SpinBattery, PauliBattery)):
+        raise ValueError(f"`battery` must be a SpinBattery or a PauliBattery, but it is of type {type(battery).__name__}.")
+    if not isinstance(protocol, protocols.Protocol):
+        raise ValueError(f"`protocol` must be a field, as ConstantField(4.0), but it is of type {type(protocol).__name__}.")
+    if solver is not None:
+        check_is_solver(solver)
 
 
 def check_is_solver(solver: Any) -> None:

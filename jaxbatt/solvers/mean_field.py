@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxbatt._checks import check_counts, positive_number
+from jaxbatt._checks import check_integer, positive_number
 from jaxbatt._types import Amplitudes, Couplings, PerSpin, Scalar, ScalarLike, Times
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.protocols import Protocol
@@ -68,7 +68,7 @@ class MeanField:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tol", positive_number("tol", self.tol, "the default is 1e-10"))
-        check_counts(max_steps=self.max_steps)
+        check_integer("max_steps", self.max_steps)
 
     def prepare(self, battery: Battery, protocol: Protocol, horizon: ScalarLike = np.inf) -> Problem:
         if not isinstance(battery, SpinBattery):

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxbatt._checks import check_integer
+
 Index: TypeAlias = tuple[slice, ...]
 """A block of the grid: one slice for each axis."""
 
@@ -28,13 +30,13 @@ def seeds(count: int, first: int = 0) -> np.ndarray:
         first: the first one, at least 0.
 
     Raises:
-        ValueError: a number that is too small, or a seed beyond 32 bits.
+        ValueError: no integer, one that is too small, or a seed beyond 32 bits.
 
     Example:
         >>> sweep(lambda seed: jax.random.normal(jax.random.key(seed)), {"seed": seeds(100)})
     """
-    if count < 1 or first < 0:
-        raise ValueError(f"seeds need count >= 1 and first >= 0, but they are {count} and {first}.")
+    check_integer("count", count)
+    check_integer("first", first, least=0)
     if first + count > 2**32:
         raise ValueError(f"seeds must be below 2^32, but the last one is {first + count - 1}; begin lower.")
     return np.arange(first, first + count, dtype=np.uint32)

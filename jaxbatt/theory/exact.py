@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxbatt._checks import check_couplings
+from jaxbatt._checks import check_couplings, check_finite
 from jaxbatt._types import Couplings, Scalar, ScalarLike
 from jaxbatt.theory._conditions import check_not_negative, check_spins
 
@@ -145,7 +145,7 @@ def interactions_off_max_work(
         ``work``, in units of B, and ``angle`` in (0, pi/2]: all maxima lie at omega T = m pi +- angle, m an integer.
 
     Raises:
-        ValueError: N < 1, or B < 0.
+        ValueError: N < 1, B < 0, or G or alpha is not finite.
 
     Holds where ``interactions_off_work`` does; omega drops out of the work.
 
@@ -153,6 +153,8 @@ def interactions_off_max_work(
     """
     check_spins(n)
     check_not_negative("field", field, "the battery is charged from spins down, its ground state for B >= 0")
+    check_finite("total_coupling", total_coupling)
+    check_finite("anisotropy", anisotropy)
     bare = jnp.asarray(n * field)
     gain = jnp.asarray((1 - anisotropy) * total_coupling)
     splits = 2 * gain > bare
