@@ -163,6 +163,25 @@ def test_dtypes_do_not_drift():
     assert integers.work.dtype == jnp.float64
 
 
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_default_tolerance_in_single_precision(p):
+    """Where JAX has no 64 bits the default solvers ask for what can be reached, and a given tolerance stays."""
+
+    def curve(solver=None):
+        battery = jb.SpinBattery(1.0, jb.power_law(6, 1.0, p))
+        return jb.charge(battery, jb.ConstantField(4.0), np.linspace(0, 0.5, 5), solver=solver)
+
+    exact, mixed = curve(), curve(jb.StateVector(dtype="complex64"))
+    with jax.enable_x64(False):
+        single = curve()
+        with pytest.raises(ValueError, match="did not meet its tolerance"):
+            curve(jb.StateVector(jb.Chebyshev()))
+    for found in (mixed, single):
+        assert found.work.dtype == jnp.float32
+        assert np.abs(found.work - exact.work).max() < found.info.error < 3e-3
+    assert jb.StateVector() == jb.StateVector(jb.Chebyshev(1e-10))
+
+
 # --- Spectral and its symmetries
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxbatt._checks import check_instance, positive_number
@@ -87,6 +89,11 @@ class Propagator(Protocol):
 def check_is_propagator(propagator: Any) -> None:
     """Refuses what is no propagator, such as its name, its tolerance alone, or its class in place of a value."""
     check_instance("propagator", propagator, Propagator, "a propagator, as Chebyshev() or Krylov(tol=1e-8)")
+
+
+def reachable_tolerance(dtype: DTypeLike) -> float:
+    """The tolerance where none is given: far enough above the rounding of some hundred applications of H."""
+    return 1e-10 if jnp.finfo(dtype).eps < 1e-10 else 1e-4
 
 
 def checked_tolerance(tol: Any) -> float:

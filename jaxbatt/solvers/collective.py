@@ -17,7 +17,7 @@ from jaxbatt._types import Axis, Rows, Scalar, ScalarLike
 from jaxbatt.battery import Battery, SpinBattery
 from jaxbatt.bounds import Bounds
 from jaxbatt.hamiltonian import times_i
-from jaxbatt.propagators import Krylov, Propagator, check_is_propagator
+from jaxbatt.propagators import Krylov, Propagator, check_is_propagator, reachable_tolerance
 from jaxbatt.solvers._pauli import check_levels
 from jaxbatt.solvers._stepping import SteppedEvolution
 from jaxbatt.solvers._system import Generator, Stretch, System
@@ -50,7 +50,8 @@ class Collective:
 
     Args:
         propagator: ``Krylov`` (default: at strong coupling the state stays near the end of the ladder, which a Krylov
-            space follows and a bound of the whole spectrum does not), ``Chebyshev`` or ``Taylor``.
+            space follows and a bound of the whole spectrum does not), ``Chebyshev`` or ``Taylor``. The tolerance of the
+            default is 1e-10, or 1e-4 where JAX runs in single precision.
 
     Raises:
         ValueError: couplings, field or protocol are not uniform, or the initial state is an array (when used); the propagator
@@ -59,9 +60,11 @@ class Collective:
     Source: Le et al., PRA 97, 022106 (2018), section V.
     """
 
-    propagator: Propagator = Krylov()
+    propagator: Propagator = None  # type: ignore[assignment]  # made when the precision is known
 
     def __post_init__(self) -> None:
+        if self.propagator is None:
+            object.__setattr__(self, "propagator", Krylov(reachable_tolerance(jnp.result_type(float))))
         check_is_propagator(self.propagator)
 
     def prepare(self, battery: Battery, protocol: protocols.Protocol, horizon: ScalarLike = np.inf) -> CollectiveProblem:

@@ -15,7 +15,7 @@ from jaxbatt._types import ScalarLike
 from jaxbatt.battery import Battery
 from jaxbatt.bounds import local_bounds
 from jaxbatt.kernels import ONE_DEVICE, Sharded
-from jaxbatt.propagators import Chebyshev, Propagator, check_is_propagator
+from jaxbatt.propagators import Chebyshev, Propagator, check_is_propagator, reachable_tolerance
 from jaxbatt.protocols import ConstantField, Protocol
 from jaxbatt.solvers._pauli import Enclosures, PauliSystem, Problem, charging_hamiltonian, problem_of
 from jaxbatt.solvers._reflection import Reflection, ReflectionSystem
@@ -57,7 +57,8 @@ class StateVector:
     takes several series, and as much memory for the states of each.
 
     Args:
-        propagator: ``Chebyshev`` (default), ``Krylov`` or ``Taylor``.
+        propagator: ``Chebyshev``, ``Krylov`` or ``Taylor``; by default ``Chebyshev(1e-10)``, in single precision
+            ``Chebyshev(1e-4)``, for no smaller error can be promised there.
         dtype: complex128 (default) or complex64; the error estimate follows it.
         mesh: a ``jax.sharding.Mesh`` with one axis of D = 1, 2, 4, 8, ... devices, of this process or of many
             (``jax.distributed.initialize``); each holds 2**N / D amplitudes. By default one device holds all.
@@ -72,11 +73,17 @@ class StateVector:
         >>> charge(battery, ConstantField(4.0), jnp.linspace(0, 0.5, 200), solver=solver).work
     """
 
-    propagator: Propagator = Chebyshev()
+    propagator: Propagator = None  # type: ignore[assignment]  # made when the dtype is known
     dtype: Any = None
     mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
+        if self.dtype is not None:
+            if not _is_complex(self.dtype):
+                raise ValueError(f"`dtype` must be complex64 or complex128, but it is {self.dtype!r}.")
+            object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
+        if self.propagator is None:
+            object.__setattr__(self, "propagator", Chebyshev(reachable_tolerance(self._real_dtype())))
         check_is_propagator(self.propagator)
         if self.mesh is not None:
             object.__setattr__(self, "mesh", checked_mesh(self.mesh))
@@ -85,11 +92,6 @@ class StateVector:
                     f"`mesh` must have 1, 2, 4, 8, ... devices, numbered by bits of the basis index, but has {self.mesh.size}; "
                     f"take {2 ** (self.mesh.size.bit_length() - 1)} of them."
                 )
-        if self.dtype is None:
-            return
-        if not _is_complex(self.dtype):
-            raise ValueError(f"`dtype` must be complex64 or complex128, but it is {self.dtype!r}.")
-        object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
 
     def prepare(self, battery: Battery, protocol: Protocol, horizon: ScalarLike = np.inf) -> Prepared:
         n = battery.n_spins
