@@ -157,18 +157,24 @@ def check_flags(**flags: Any) -> None:
 def check_integer(name: str, value: Any, least: int = 1) -> None:
     """Refuses what is no integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"`{name}` must be an integer of at least {least}, but it is {value!r}.")
+        raise ValueError(f"`{name}` must be an integer of at least {least}, but it is {_shown(value)}.")
 
 
 def check_spin_count(n_spins: Any) -> None:
     """Refuses a number of spins that is not an integer of at least one."""
     if isinstance(n_spins, bool) or not isinstance(n_spins, (int, np.integer)) or n_spins < 1:
-        raise ValueError(f"the number of spins must be an integer of at least 1, but it is {n_spins!r}.")
+        raise ValueError(f"the number of spins must be an integer of at least 1, but it is {_shown(n_spins)}.")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, jax.core.Tracer):
+        return f"a {value.dtype} that JAX is tracing; pass a Python integer, and integers as the axis of a sweep"
+    return repr(value)
 
 
 def check_room_for_couplings(n_spins: int) -> None:
-    """Refuses so many spins that the matrix of their couplings does not fit the memory."""
-    require_memory(8 * n_spins**2, f"the matrix of couplings of {n_spins} spins", "take fewer")
+    """Refuses so many spins that the matrix of their couplings does not fit the memory, of which four are held at once."""
+    require_memory(4 * 8 * n_spins**2, f"the matrix of couplings of {n_spins} spins", "take fewer")
 
 
 def checked_mesh(mesh: Any) -> Mesh:

@@ -31,7 +31,9 @@ Finding = TypeVar("Finding", Record, Found)
 class Uncertain(ValueError):
     """The search for a maximum was given up; ``peak`` is the best that it found."""
 
-    peak: Peak
+    def __init__(self, message: str, peak: Peak) -> None:
+        super().__init__(message)
+        self.peak = peak
 
 
 def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver | None = None) -> ChargingCurve:
@@ -57,8 +59,7 @@ def charge(battery: Battery, protocol: Protocol, times: Times, *, solver: Solver
     """
     check_kinds(battery, protocol, solver)
     check_times(times)
-    times = jnp.asarray(times, float)
-    _check_duration(protocol, times)
+    times = _up_to_end("times", protocol, times)
     known_times = concrete(times)
     horizon = times[-1] if known_times is None else known_times[-1]
     solver = solver if solver is not None else default_solver(battery, protocol, horizon)
@@ -114,8 +115,7 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
             raise ValueError("`horizon` is needed: the field never ends, and the work may have its maximum at any late time.")
     check_scalar("horizon", horizon)
     check_positive("horizon", horizon, "give the longest charging time")
-    _check_duration(protocol, jnp.asarray(horizon)[None])
-    return _maximum(battery, protocol, "work", False, horizon, solver)
+    return _maximum(battery, protocol, "work", False, _up_to_end("horizon", protocol, horizon), solver)
 
 
 def default_solver(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> Solver:
@@ -149,7 +149,8 @@ def _maximum(
     solver = solver if solver is not None else default_solver(battery, protocol, horizon)
     with solving(solver):
         problem = solver.prepare(*turned(battery, protocol))
-        return _checked(_peak(solver, problem, objective, first, jnp.asarray(horizon, float)), solver)
+        peak = _checked(_peak(solver, problem, objective, first, jnp.asarray(horizon, float)), solver)
+        return _certain(peak, objective)
 
 
 @eqx.filter_jit
@@ -225,25 +226,42 @@ def _checked(result: Result, solver: Solver) -> Result:
     if not valid:
         raise ValueError(
             f"{solver} did not meet its tolerance: the error of the work is estimated as {float(result.info.error):.1e} after "
-            f"{int(result.info.applications)} Hamiltonian applications; shorten the times, or change `tol`."
+            f"{int(result.info.applications)} Hamiltonian applications; {solver.remedy}."
         )
-    if isinstance(result, Peak) and not concrete(result.certified):
-        error = Uncertain(
-            f"the maximum is not certain: the search would take more than {MAX_WINDOWS} windows of the shortest period; up to "
-            f"there the best is power {float(result.power):.6g} at time {float(result.time):.6g}. "
-            "Ask for the first peak of the power (first_peak=True), or for max_work with a shorter horizon."
-        )
-        error.peak = result
-        raise error
     return result
 
 
-def _check_duration(protocol: Protocol, times: Times) -> None:
-    if isinstance(protocol, ConstantField):
-        return
-    last, end = concrete(times), concrete(protocol.edges)
-    if last is not None and end is not None and last[-1] > end[-1]:
-        raise ValueError(
-            f"`times` must end with the protocol, but times[-1] = {last[-1]} > duration = {end[-1]}; "
-            "shorten the times or lengthen the field."
+def _certain(peak: Peak, objective: Objective) -> Peak:
+    """Refuses a maximum that the search could not make certain, where that can be read."""
+    certified = concrete(peak.certified)
+    if certified is None or certified:
+        return peak
+    search = f"the maximum is not certain: the search would take more than {MAX_WINDOWS} windows of the shortest period"
+    if objective == "work":
+        found = ", so that not all times up to the horizon were searched; pass a shorter horizon."
+    elif not peak.work > 0:
+        found = ", and found no positive work before it was given up; ask max_work for that up to a horizon."
+    else:
+        found = (
+            f"; up to there the best is power {float(peak.power):.6g} at time {float(peak.time):.6g}. "
+            "Ask for the first peak of the power (first_peak=True), or for max_work up to a horizon."
         )
+    raise Uncertain(search + found, peak)
+
+
+def _up_to_end(name: str, protocol: Protocol, times: Any) -> Array:
+    """The times, those at the end of the protocol that are later by rounding; refuses what is later by more, where it is known.
+
+    The rounding is that of the dtypes that times and duration were given in.
+    """
+    given, field = concrete(times), known(protocol)
+    if isinstance(protocol, ConstantField) or given is None or field is None:
+        return jnp.asarray(times, float)
+    end, last = field.edges[-1], given.max()
+    eps = max(jnp.finfo(jnp.result_type(x, jnp.float16)).eps for x in (given, end))
+    if last > end * (1 + 4 * eps):
+        raise ValueError(
+            f"`{name}` must end with the protocol, but {last} is later than its duration of {end}; "
+            f"shorten `{name}` or lengthen the field."
+        )
+    return jnp.asarray(np.minimum(given, end) if last > end else times, float)

@@ -79,9 +79,7 @@ def test_a_maximum_that_is_not_certain_is_said_and_loses_nothing(tmp_path, capsy
     best = jb.max_power(jb.SpinBattery(1.0, jb.nearest_neighbor(2, 1.0)), jb.ConstantField(4.0))
 
     def given_up(*_, **__):
-        error = Uncertain("planted (first_peak=True)")
-        error.peak = dataclasses.replace(best, power=0.5 * time, time=jnp.asarray(time), work=time)
-        raise error
+        raise Uncertain("planted", dataclasses.replace(best, power=0.5 * time, time=jnp.asarray(time), work=time))
 
     charging = jb.plots.charging
     monkeypatch.setattr(jb.plots, "charging", lambda curve, peak: (marks.append(peak), charging(curve, peak))[1])

@@ -77,6 +77,9 @@ REFUSALS = [
     ("no spins", lambda: jb.nearest_neighbor(0, 1.0), ["at least 1", "0"]),
     ("minus one spin", lambda: jb.power_law(-1, 1.0, 1.0), ["at least 1", "-1"]),
     ("half a spin", lambda: jb.power_law(2.5, 1.0, 1.0), ["integer", "2.5"]),
+    ("traced number of spins",
+     lambda: jb.sweep(lambda n: jb.power_law(n, 1.0, 1.0).sum(), {"n": [2.0, 3.0]}),
+     ["number of spins", "a float64 that JAX is tracing", "integers as the axis"]),
     ("empty couplings", lambda: jb.SpinBattery(1.0, np.zeros((0, 0))), ["N >= 1", "(0, 0)"]),
     ("no Pauli spins", lambda: jb.PauliSum.from_terms(0, []), ["at least 1", "0"]),
     ("sum on other spins", lambda: jb.PauliBattery(Z, Z, 4), ["`energy`", "3", "4"]),
@@ -185,7 +188,7 @@ REFUSALS = [
     ("horizons", lambda: jb.max_work(BATTERY, FIELD, horizon=[1.0, 2.0]), ["`horizon` must be a scalar", "(2,)"]),
     ("horizon in a list", lambda: jb.max_work(BATTERY, FIELD, horizon=[1.0]), ["`horizon` must be a scalar", "(1,)"]),
     ("NaN horizon", lambda: jb.max_work(BATTERY, FIELD, horizon=NAN), ["horizon = nan"]),
-    ("horizon beyond the field", lambda: jb.max_work(BATTERY, jb.PiecewiseField(np.ones(2), 1.0), horizon=2.0), ["2.0", "1.0"]),
+    ("horizon beyond the field", lambda: jb.max_work(BATTERY, jb.PiecewiseField([1], 1.0), horizon=2.0), ["`horizon`", "2.0"]),
 ]  # fmt: skip
 
 
@@ -214,8 +217,8 @@ def test_memory_that_is_needed_and_there():
 
 
 def test_long_horizon_is_refused_in_short():
-    """A maximum of work on a horizon of 1e9 periods cannot be searched, which is said without searching: nothing was found."""
-    with pytest.raises(ValueError, match=r"not certain.* power 0 at time 0"):
+    """A maximum of work on a horizon of 1e9 periods cannot be searched, which is said without searching."""
+    with pytest.raises(ValueError, match=r"not certain.* not all times up to the horizon were searched; pass a shorter horizon"):
         jb.max_work(BATTERY, FIELD, horizon=1e9)
 
 
@@ -246,6 +249,27 @@ def test_batches_of_fields():
     for batch in (stacked, made):
         works = jax.vmap(lambda field: jb.charge(BATTERY, field, jnp.array([0.5])).work[0])(batch)
         np.testing.assert_allclose(works, [charge([0.5], field=field).work[0] for field in fields], rtol=1e-12)
+
+
+@pytest.mark.parametrize("last", [np.float32(0.3), 0.1 + 0.2])
+def test_times_at_the_end_by_rounding(last):
+    """The end of the field, rounded in the dtype of the times, is its end, also under jit; what is later is not."""
+    field, times = jb.PiecewiseField(np.ones(3), 0.3), np.array([0, last], np.result_type(last))
+    assert float(times[-1]) > 0.3
+    for curve in (charge(times, field=field), jax.jit(lambda _: charge(times, field=field))(0)):
+        assert curve.times[-1] == 0.3
+        np.testing.assert_allclose(curve.work[-1], charge([0.3], field=field).work[0], rtol=1e-12)
+    assert jb.max_work(BATTERY, field, horizon=last).time <= 0.3
+    with pytest.raises(ValueError, match="`times` must end with the protocol"):
+        charge(times * (1 + 1e-5), field=field)
+
+
+def test_times_at_the_end_in_single_precision():
+    """A duration that JAX has rounded down ends where it was said to end."""
+    with jax.enable_x64(False):
+        field = jb.PiecewiseField(np.ones(3), 0.7)
+        assert float(field.duration) < 0.7
+        assert charging._up_to_end("times", field, np.array([0.0, 0.7]))[-1] == field.duration
 
 
 def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -123,7 +123,13 @@ class Evolution(eqx.Module):
 
 @runtime_checkable
 class Solver(Protocol):
-    """A frozen value of plain numbers that turns a battery and a protocol into an :class:`Evolution`."""
+    """A frozen value of plain numbers that turns a battery and a protocol into an :class:`Evolution`.
+
+    Attributes:
+        remedy: what can be done where the tolerance was not met.
+    """
+
+    remedy: ClassVar[str]
 
     def prepare(self, battery: Battery, protocol: protocols.Protocol, horizon: ScalarLike = np.inf) -> Any:
         """Checks that the solver applies (ValueError with the reason if not) and gathers what ``evolve`` needs, a pytree.

@@ -60,6 +60,7 @@ class Collective:
     Source: Le et al., PRA 97, 022106 (2018), section V.
     """
 
+    remedy: ClassVar[str] = "shorten the times, or change `tol`"
     propagator: Propagator = None  # type: ignore[assignment]  # made when the precision is known
 
     def __post_init__(self) -> None:

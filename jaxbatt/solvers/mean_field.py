@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -63,6 +63,7 @@ class MeanField:
     Source: Le et al., PRA 97, 022106 (2018), Eq. 21.
     """
 
+    remedy: ClassVar[str] = "shorten the times, raise `max_steps`, or change `tol`"
     tol: float = 1e-10
     max_steps: int = 100_000
 

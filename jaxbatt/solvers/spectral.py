@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -55,6 +55,7 @@ class Spectral:
     Source: Le et al., PRA 97, 022106 (2018), section IV, for times of 1e6 / B that no stepping reaches.
     """
 
+    remedy: ClassVar[str] = "shorten the times, or change `tol`"
     tol: float = 1e-3
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +73,7 @@ class StateVector:
         >>> charge(battery, ConstantField(4.0), jnp.linspace(0, 0.5, 200), solver=solver).work
     """
 
+    remedy: ClassVar[str] = "shorten the times, or change `tol`"
     propagator: Propagator = None  # type: ignore[assignment]  # made when the dtype is known
     dtype: Any = None
     mesh: Mesh | None = None

@@ -153,7 +153,7 @@ def _checked(name: str, values: ArrayLike) -> np.ndarray:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"axis {name!r} must be a vector of values of one kind: {error}.") from error
+        raise ValueError(f"axis {name!r} must be a vector of values of one kind, but it is {values!r}.") from error
     if array.dtype.kind == "U" and isinstance(values, (list, tuple)) and not all(isinstance(value, str) for value in values):
         raise ValueError(f"axis {name!r} must hold values of one kind, but strings stand beside numbers in {values!r}.")
     if array.ndim != 1 or not len(array):
