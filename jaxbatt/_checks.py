@@ -55,11 +55,11 @@ def shape_of(name: str, value: Any) -> tuple[int, ...]:
         raise ValueError(f"`{name}` must have rows of equal length, but it is {value!r}.") from error
 
 
-def check_scalar(name: str, value: Any) -> None:
+def check_scalar(name: str, value: Any, remedy: str = "vmap over several") -> None:
     """Refuses what is not a single real number; the shape of one that JAX is tracing is known."""
     shape = shape_of(name, value)
     if shape != ():
-        raise ValueError(f"`{name}` must be a scalar, but its shape is {shape}; vmap over several.")
+        raise ValueError(f"`{name}` must be a scalar, but its shape is {shape}; {remedy}.")
     check_finite(name, value)
 
 
@@ -131,7 +131,7 @@ def check_positive(name: str, value: Any, remedy: str) -> None:
 
 def positive_number(name: str, value: Any, remedy: str) -> float:
     """The value as a plain number, which programs are compiled for; refuses one that is not positive, or that JAX is tracing."""
-    check_scalar(name, value)
+    check_scalar(name, value, "pass one number")
     check_positive(name, value, remedy)
     if concrete(value) is None:
         raise ValueError(
