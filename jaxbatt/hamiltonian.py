@@ -45,6 +45,11 @@ class Model(eqx.Module):
         return self.energy.n_spins
 
     @property
+    def measures_products(self) -> bool:
+        """Whether H_0 - H has products of several spins."""
+        return any(string.weight > 1 for string in self.difference.strings)
+
+    @property
     def flips_products(self) -> bool:
         """Whether some products of several spins have no diagonal form to transform to, as XY: they are flipped one by one."""
         strings = (*self.energy.strings, *self.drift.strings)

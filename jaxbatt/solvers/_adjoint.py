@@ -47,13 +47,14 @@ WHOLE = 25600.0
 """radius * time up to which all of an evolution with no more outputs, under a constant field, is one segment..."""
 WHOLE_START = 2**12
 """... of so many amplitudes or more: of fewer the coefficients of such a series would take more memory than the states."""
-_HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 18
-"""State vectors that the way back holds, as compiled for 16 to 20 spins: always, for each output of a segment, and where the
+_HELD, _EACH_OUTPUT, _CHANGES = 18, 3, 12
+"""State vectors that the way back holds, as compiled for 19 and 20 spins: always, for each output of a segment, and where the
 field is not constant."""
-_HELD_WHOLE, _EACH_OF_WHOLE, _SPINS = 12, 2, 8
+_HELD_WHOLE, _EACH_OF_WHOLE, _SPINS = 8, 2, 8
 """The same where there is one segment: always, for each output, and where something depends on the magnetization."""
-_FLIPPED = 9
-"""Besides, where products of several spins are flipped string by string."""
+_COMPLEX, _PRODUCTS, _FLIPPED, _SIDE_BY_SIDE = 2, 4, 9, 6
+"""Besides, where the first segment is not real, where H_0 - H has products of several spins, where some are flipped string by
+string, and where several things are done at a time: on a GPU, and over a mesh."""
 
 
 _Passed: TypeAlias = tuple[Rows, Rows, Scalar, Any, Derivatives]
@@ -128,7 +129,8 @@ def sweep_back(
         states = _HELD_WHOLE + _EACH_OF_WHOLE * width + (0 if cotangents.magnetization is None else _SPINS)
     else:
         states = _HELD + _EACH_OUTPUT * width + (_CHANGES if len(levels) > 1 else 0)
-    states += _FLIPPED if system.flips_products else 0
+    states += _COMPLEX * (len(opening.top[0]) - 1) + _PRODUCTS * system.measures_products + _FLIPPED * system.flips_products
+    states += _SIDE_BY_SIDE if system.pieces > 1 or jax.default_backend() != "cpu" else 0
     held = states * 2 * size * dtype.itemsize // system.pieces
     require_memory(held, f"a gradient with {system.solver} of {size:,} amplitudes", "take fewer spins")
     cotangents = jax.tree.map(lambda x: x.astype(dtype), cotangents)

@@ -79,6 +79,10 @@ class PauliSystem(System):
         return self.kernels.pieces
 
     @property
+    def measures_products(self) -> bool:
+        return self.problem.model.measures_products
+
+    @property
     def flips_products(self) -> bool:
         return self.problem.model.flips_products
 

@@ -83,6 +83,11 @@ class System(eqx.Module):
         return 1
 
     @property
+    def measures_products(self) -> bool:
+        """Whether H_0 - H has products of several spins, which takes more memory to measure."""
+        return False
+
+    @property
     def flips_products(self) -> bool:
         """Whether products of several spins are flipped string by string, which takes more memory."""
         return False

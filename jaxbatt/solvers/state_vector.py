@@ -30,8 +30,10 @@ class _Held(NamedTuple):
     """In a search for maxima, which looks at many times."""
 
 
-_ON_CPU, _ON_GPU, _OF_MIXED = _Held(34, 60), _Held(24, 28), _Held(10, 30)
-"""As compiled for many spins, on a GPU for an H100; and more where products of several spins are flipped string by string."""
+_ON_CPU, _ON_MESH, _ON_GPU = _Held(17, 42), _Held(24, 56), _Held(24, 28)
+"""As compiled for many spins, on a GPU for an H100; over a mesh as much on each device, where more is done side by side."""
+_OF_PRODUCTS, _OF_MIXED = _Held(10, 4), _Held(10, 36)
+"""More where H_0 - H has products of several spins, and where some products are flipped string by string."""
 _BESIDE = 1.5
 """What takes a state that is held, in states: a block of the recurrence has half as many vectors."""
 _CLOSER = 1.5
@@ -103,7 +105,9 @@ class StateVector:
             )
         remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
         time, problem = concrete(horizon), problem_of(battery, protocol)
-        needed = [_ON_CPU if jax.default_backend() == "cpu" or self.mesh is not None else _ON_GPU]
+        on_cpu = jax.default_backend() == "cpu"
+        needed = [_ON_MESH if self.mesh is not None else _ON_CPU if on_cpu else _ON_GPU]
+        needed += [_OF_PRODUCTS] if problem.model.measures_products else []
         needed += [_OF_MIXED] if problem.model.flips_products else []
         # Only a search has no last time.
         vectors = sum(held.curve if time is None or np.isfinite(time) else held.search for held in needed)
