@@ -18,7 +18,7 @@ def zero_after(*arrays: Array) -> Float[Array, ""]:
 
     NaN where one of them begins with it. A barrier would not do: XLA drops it before it decides on the order.
     """
-    first = sum(x[(0,) * x.ndim] for x in arrays if x.size)
+    first = sum(jnp.real(x[(0,) * x.ndim]) for x in arrays if x.size)
     return jnp.where(first == first, jnp.zeros_like(first), first)
 
 

@@ -208,7 +208,7 @@ class Operator(eqx.Module):
     def _through(
         self, diagonal: Float[Array, " d"], total: Float[Array, " d"], weight: Scalar, v: Rows, w: Rows, done: Array
     ) -> tuple[Rows, Rows, Float[Array, " d"]]:
-        """W D W of v and of w, and what total + weight * (W w) (W v) is; one after the other, after what is ``done``."""
+        """W D W v, W D W w, and total + weight * (W w) (W v), one after the other, after what is ``done``."""
         turn, turn_back, late = self.kernels.transform, self.kernels.transform_back, self.kernels.late
         turned_v = turn(late(v, done))
         turned_w = turned_v if w is v else turn(late(w, turned_v))

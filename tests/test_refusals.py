@@ -273,8 +273,8 @@ def test_times_at_the_end_in_single_precision():
 
 
 def test_what_holds_more_than_a_curve_is_refused_earlier(monkeypatch):
-    """12 spins where 39 real vectors fit: a curve is computed, a search or a gradient of four outputs is not begun."""
-    monkeypatch.setattr(_checks, "available_memory", lambda: 39 * 8 * 2**12)
+    """12 spins where 28 real vectors fit: a curve is computed, a search or a gradient of four outputs is not begun."""
+    monkeypatch.setattr(_checks, "available_memory", lambda: 28 * 8 * 2**12)
     battery = jb.SpinBattery(1.0, jb.nearest_neighbor(12, 1.0))
 
     def work(omega):

@@ -34,6 +34,8 @@ _ON_CPU, _ON_MESH, _ON_GPU = _Held(17, 42), _Held(24, 56), _Held(24, 28)
 """As compiled for many spins, on a GPU for an H100; over a mesh as much on each device, where more is done side by side."""
 _OF_PRODUCTS, _OF_MIXED = _Held(10, 4), _Held(10, 36)
 """More where H_0 - H has products of several spins, and where some products are flipped string by string."""
+_OF_SERIES = 17
+"""Vectors more where those of a whole series are held."""
 _BESIDE = 1.5
 """What takes a state that is held, in states: a block of the recurrence has half as many vectors."""
 _CLOSER = 1.5
@@ -123,6 +125,7 @@ class StateVector:
             if self.mesh is None or not self.mesh.is_multi_process:
                 room = min(total_memory() // 2, available_memory() - least)
                 held = max(held, _round(self._held(n, int(room / _BESIDE))))
+                room = min(room, available_memory() - least - _OF_SERIES * self._row_bytes(n))
         problem = dataclasses.replace(problem, enclosures=enclosures, short=short, kept=self._kept(n, room), held=held)
         reflection = Reflection.of(battery, protocol) if self.mesh is None else None
         return Prepared(problem, reflection)
