@@ -1,4 +1,4 @@
-"""Collective charging: all spins coupled alike, |u| <= 4B; a field that switches its sign in time beats every constant one."""
+"""All spins coupled alike, |u| <= 4B: from 16 spins on a field that switches its sign beats every constant one."""
 
 import jax.numpy as jnp
 import matplotlib
