@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import jaxbatt as jb
+from jaxbatt.kernels import whole
+from jaxbatt.propagators import adjoint
 from jaxbatt.solvers import _adjoint, _stepping
 
 N = 12
@@ -168,3 +170,30 @@ def test_a_ladder_takes_several():
     np.testing.assert_allclose(found, 2 * end * np.sin(2 * 3.0 * end), rtol=1e-6)
     strong = gradient(loss, 3.0, 5000.0)
     assert np.all(np.isfinite(strong))
+
+
+@pytest.mark.parametrize("pieces", [None, 12], ids=["constant", "pieces"])
+def test_one_thing_after_the_other(monkeypatch, pieces):
+    """As of vectors that are larger than the caches, here of 64 amplitudes: the same derivatives to rounding."""
+    couplings = jb.power_law(6, 1.0, 1.0)
+
+    def found():
+        jax.clear_caches()
+
+        def work(omega, alpha, couplings):
+            levels = omega if pieces is None else omega * jnp.linspace(0.8, 1.2, pieces)
+            protocol = jb.ConstantField(levels) if pieces is None else jb.PiecewiseField(levels, 0.8)
+            battery = jb.SpinBattery(1.0, couplings, alpha, initial_state="down")
+            return jb.charge(battery, protocol, jnp.array([0.35, 0.8]), solver=jb.StateVector()).work.sum()
+
+        gradient = jax.jit(jax.value_and_grad(work, argnums=(0, 1, 2)))
+        return jax.tree.leaves(gradient(4.0, 0.5, couplings)), gradient.lower(4.0, 0.5, couplings).as_text()
+
+    monkeypatch.setattr(_stepping, "WHOLE_START", 2**4)
+    expected, before = found()
+    monkeypatch.setattr(whole, "BLOCK", 2**4)
+    monkeypatch.setattr(adjoint, "_APART", 2**4)
+    values, after = found()
+    assert before != after
+    for value, other in zip(values, expected, strict=True):
+        np.testing.assert_allclose(value, other, rtol=0, atol=1e-9)
