@@ -156,20 +156,20 @@ def check_flags(**flags: Any) -> None:
 
 def check_integer(name: str, value: Any, least: int = 1) -> None:
     """Refuses what is no integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"`{name}` must be an integer of at least {least}, but it is {_shown(value)}.")
+    _require_integer(f"`{name}`", value, least)
 
 
 def check_spin_count(n_spins: Any) -> None:
     """Refuses a number of spins that is not an integer of at least one."""
-    if isinstance(n_spins, bool) or not isinstance(n_spins, (int, np.integer)) or n_spins < 1:
-        raise ValueError(f"the number of spins must be an integer of at least 1, but it is {_shown(n_spins)}.")
+    _require_integer("the number of spins", n_spins, 1)
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, jax.core.Tracer):
-        return f"a {value.dtype} that JAX is tracing; pass a Python integer, and integers as the axis of a sweep"
-    return repr(value)
+def _require_integer(what: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        shown = repr(value)
+        if isinstance(value, jax.core.Tracer):
+            shown = f"a {value.dtype} that JAX is tracing; pass a Python integer, and integers as the axis of a sweep"
+        raise ValueError(f"{what} must be an integer of at least {least}, but it is {shown}.")
 
 
 def check_room_for_couplings(n_spins: int) -> None:
