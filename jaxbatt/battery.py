@@ -25,6 +25,13 @@ from jaxbatt._types import Couplings, InitialState, PerSpin, ScalarLike, State
 from jaxbatt.paulis import PauliSum
 
 
+@jax.tree_util.register_static
+class _Named(str):
+    """ "down" or "up", to JAX a part of the structure."""
+
+    __slots__ = ()
+
+
 class SpinBattery(eqx.Module):
     """The spin-chain battery H_0 = sum_i B_i Z_i - sum_{i<j} g_ij [jz Z_i Z_j + jx X_i X_j + jy Y_i Y_j].
 
@@ -51,8 +58,7 @@ class SpinBattery(eqx.Module):
     field: PerSpin
     couplings: Couplings
     anisotropy: Float[Array, ""] | Float[Array, 3]
-    state: State | None
-    start: str = eqx.field(static=True)
+    initial_state: State | _Named | None
     field_while_charging: bool = eqx.field(static=True)
     interactions_while_charging: bool = eqx.field(static=True)
 
@@ -79,7 +85,7 @@ class SpinBattery(eqx.Module):
         self.anisotropy = _checked_anisotropy(anisotropy)
         if initial_state is None:
             _check_ground_state_is_down(field, couplings, self.factors)
-        self.start, self.state = _initial_state(initial_state, n_spins)
+        self.initial_state = _checked_state(initial_state, n_spins)
         self.field_while_charging = bool(field_while_charging)
         self.interactions_while_charging = bool(interactions_while_charging)
 
@@ -87,6 +93,16 @@ class SpinBattery(eqx.Module):
     def n_spins(self) -> int:
         """Number of spins N."""
         return self.couplings.shape[-1]
+
+    @property
+    def start(self) -> str:
+        """The kind of the initial state: "down", "up", or "array"."""
+        return _kind_of(self.initial_state)
+
+    @property
+    def state(self) -> State | None:
+        """(2**N,) the initial state where it is an array."""
+        return _array_of(self.initial_state)
 
     @property
     def factors(self) -> Float[Array, 3]:
@@ -105,7 +121,7 @@ class PauliBattery(eqx.Module):
     Args:
         energy: H_0, which defines the stored work.
         drift: what acts while charging besides the field of the protocol.
-        n_spins: number of spins N.
+        n_spins: number of spins N; by default that of ``energy``.
         initial_state: "down" (default), "up", or a normalized array (2**N,).
 
     Raises:
@@ -114,23 +130,36 @@ class PauliBattery(eqx.Module):
 
     energy: PauliSum
     drift: PauliSum
-    state: State | None
-    start: str = eqx.field(static=True)
+    initial_state: State | _Named | None
 
-    def __init__(self, energy: PauliSum, drift: PauliSum, n_spins: int, initial_state: InitialState = "down") -> None:
-        check_spin_count(n_spins)
+    def __init__(
+        self, energy: PauliSum, drift: PauliSum, n_spins: int | None = None, initial_state: InitialState = "down"
+    ) -> None:
+        if n_spins is not None:
+            check_spin_count(n_spins)
         for name, part in (("energy", energy), ("drift", drift)):
             if not isinstance(part, PauliSum):
                 raise ValueError(f"`{name}` must be a PauliSum, not of type {type(part).__name__}; see PauliSum.from_terms.")
+            n_spins = part.n_spins if n_spins is None else n_spins
             if part.n_spins != n_spins:
                 raise ValueError(f"`{name}` acts on {part.n_spins} spins, but n_spins = {n_spins}.")
         self.energy, self.drift = energy, drift
-        self.start, self.state = _initial_state(initial_state, n_spins)
+        self.initial_state = _checked_state(initial_state, energy.n_spins)
 
     @property
     def n_spins(self) -> int:
         """Number of spins N."""
         return self.energy.n_spins
+
+    @property
+    def start(self) -> str:
+        """The kind of the initial state: "down", "up", or "array"."""
+        return _kind_of(self.initial_state)
+
+    @property
+    def state(self) -> State | None:
+        """(2**N,) the initial state where it is an array."""
+        return _array_of(self.initial_state)
 
 
 Battery: TypeAlias = SpinBattery | PauliBattery
@@ -165,13 +194,23 @@ def _check_ground_state_is_down(field: Any, couplings: Any, factors: Float[Array
         raise ValueError(f"`anisotropy` is {shown}, outside |alpha| <= 1, {remedy}.")
 
 
-def _initial_state(initial_state: InitialState | None, n_spins: int) -> tuple[str, State | None]:
+def _kind_of(initial_state: State | _Named | None) -> str:
     if initial_state is None:
-        return "down", None
+        return "down"
+    return str(initial_state) if isinstance(initial_state, str) else "array"
+
+
+def _array_of(initial_state: State | _Named | None) -> State | None:
+    return None if initial_state is None or isinstance(initial_state, str) else initial_state
+
+
+def _checked_state(initial_state: InitialState | None, n_spins: int) -> State | _Named | None:
+    if initial_state is None:
+        return None
     if isinstance(initial_state, str):
         if initial_state not in ("down", "up"):
             raise ValueError(f'`initial_state` must be "down", "up" or an array (2**N,), but it is {initial_state!r}.')
-        return initial_state, None
+        return _Named(initial_state)
     shape = shape_of("initial_state", initial_state)
     if not isinstance(initial_state, jax.Array):
         initial_state = np.asarray(initial_state)
@@ -185,4 +224,4 @@ def _initial_state(initial_state: InitialState | None, n_spins: int) -> tuple[st
         rounding = np.finfo(np.result_type(values, np.float32)).eps * (16 + np.sqrt(values.size))
         if not abs(norm - 1) <= rounding:
             raise ValueError(f"`initial_state` must be normalized, but its norm is {norm}; divide it by its norm.")
-    return "array", jnp.asarray(initial_state, jnp.promote_types(jnp.result_type(initial_state), float))
+    return jnp.asarray(initial_state, jnp.promote_types(jnp.result_type(initial_state), float))

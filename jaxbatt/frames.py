@@ -29,7 +29,7 @@ def turned(battery: Battery, protocol: Protocol) -> tuple[Battery, Protocol]:
         return battery, protocol
     protocol = dataclasses.replace(protocol, axis="x")
     if battery.state is not None:
-        battery = eqx.tree_at(lambda b: b.state, battery, _turned_state(battery.state))
+        battery = eqx.tree_at(lambda b: b.initial_state, battery, _turned_state(battery.state))
     if not isinstance(battery, SpinBattery):
         sums = _turned_sum(battery.energy), _turned_sum(battery.drift)
         return eqx.tree_at(lambda b: (b.energy, b.drift), battery, sums), protocol

@@ -60,7 +60,7 @@ def model_of(battery: Battery) -> Model:
     """The Pauli sums of a battery, without the strings that are known to vanish (coefficients that JAX traces are not)."""
     factors = concrete(battery.factors) if isinstance(battery, SpinBattery) else None
     letters = "XYZ" if factors is None else "".join(np.array(list("XYZ"))[factors != 0])
-    numbers = known(eqx.tree_at(lambda b: b.state, battery, None, is_leaf=lambda leaf: leaf is None))
+    numbers = known(eqx.tree_at(lambda b: b.initial_state, battery, None, is_leaf=lambda leaf: leaf is None))
     if numbers is None:
         return Model(*_traced_parts(battery, letters))
     return jax.tree.map(real_array, Model(*(part.pruned() for part in _parts(numbers, letters))))

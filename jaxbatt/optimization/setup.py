@@ -18,7 +18,7 @@ from jaxbatt.optimization.moments import full_charge
 from jaxbatt.optimization.objectives import Objective, Task
 from jaxbatt.optimization.space import CouplingChoice, Space
 from jaxbatt.protocols import ConstantField, FourierField, PiecewiseField, Protocol
-from jaxbatt.solvers import Collective, Solver, Spectral, StateVector, is_uniform
+from jaxbatt.solvers import Collective, Solver, Spectral, StateVector, check_kinds, is_uniform
 
 _WIDEST = 64.0
 """A free duration is looked for within this factor of its first guess, to either side: a constant field charges strongly coupled
@@ -64,6 +64,8 @@ def check_choices(
         raise ValueError(
             f"`protocol` must be a ConstantField, PiecewiseField or FourierField, but it is of type {type(protocol).__name__}."
         )
+    for battery in batteries:
+        check_kinds(battery, protocol)
     for name, value, allowed in (
         ("objective", objective if not callable(objective) else "power", ("power", "work", "time")),
         ("couplings", couplings, ("given", "nonnegative", "signed")),

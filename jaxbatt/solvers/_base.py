@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -144,13 +145,23 @@ class Solver(Protocol):
 
 
 def check_kinds(battery: Any, protocol: Any, solver: Any = None) -> None:
-    """Refuses what is no battery, no protocol or no solver; None stands for the default solver."""
+    """Refuses what is no battery, no protocol or no solver (None stands for the default one), and what is a stack of many."""
     if not isinstance(battery, (SpinBattery, PauliBattery)):
         raise ValueError(f"`battery` must be a SpinBattery or a PauliBattery, but it is of type {type(battery).__name__}.")
     if not isinstance(protocol, protocols.Protocol):
         raise ValueError(f"`protocol` must be a field, as ConstantField(4.0), but it is of type {type(protocol).__name__}.")
+    numbers = ("couplings", 2) if isinstance(battery, SpinBattery) else ("energy.coefficients", 1)
+    _check_is_one("battery", battery, *numbers)
+    if not isinstance(protocol, protocols.ConstantField):
+        _check_is_one("protocol", protocol, "duration", 0)
     if solver is not None:
         check_is_solver(solver)
+
+
+def _check_is_one(name: str, value: Any, field: str, dimensions: int) -> None:
+    shape = operator.attrgetter(field)(value).shape
+    if len(shape) > dimensions:
+        raise ValueError(f"`{name}` holds many, for `{field}` has the shape {shape}; use jax.vmap, which takes one at a time.")
 
 
 def check_is_solver(solver: Any) -> None:
