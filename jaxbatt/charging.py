@@ -159,7 +159,7 @@ def _charge(solver: Solver, problem: Any, times: Times, along_y: bool) -> Chargi
     # Traced times cannot be refused.
     ordered = jnp.all(jnp.diff(times, prepend=0) >= 0)
     carry, record = evolution.curve(jnp.where(ordered, times, 0))
-    carry = carry._replace(valid=carry.valid & ordered)
+    carry = carry._replace(valid=carry.valid & ordered & jnp.isfinite(carry.error))
     work, magnetization = _poisoned(record, carry.valid)
     magnetization = turned_back(magnetization) if along_y else magnetization
     return ChargingCurve(times, work, work / jnp.where(times > 0, times, jnp.inf), magnetization, _info(carry, solver))
@@ -183,7 +183,7 @@ def _best(
     best, certified, carry = find_maximum(evolution, objective, first, horizon)
     # A traced horizon cannot be refused; rounding is forgiven as in one that is known.
     end = evolution.edges[-1] * (1 + 4 * jnp.finfo(horizon.dtype).eps)
-    allowed = (horizon > 0) & ((objective == "power") | (horizon <= end))
+    allowed = (horizon > 0) & ((objective == "power") | (horizon <= end)) & jnp.isfinite(carry.error)
     return best, certified, _info(carry._replace(valid=carry.valid & allowed), solver)
 
 

@@ -186,3 +186,13 @@ def test_work_up_to_a_horizon_at_an_end_of_a_piece(solver, horizon):
     after = (work(min(horizon + step, 0.4), 0.4) - value) / step, (value - work(horizon, max(0.4 - step, horizon))) / step
     for x, *sides in zip(found, before, after, strict=True):
         assert min(abs(x - side) for side in sides) < 1e-4
+
+
+def test_an_error_that_overflows_is_refused():
+    """The field turns the state by one in so short a time, but <H_0> is a difference of numbers of 1e307."""
+    battery, solver = jb.SpinBattery(1.0, jb.power_law(3, 1.0, 1.0), 0.5), jb.Spectral()
+    with pytest.raises(ValueError, match="error of the work is estimated as inf"):
+        jb.charge(battery, jb.ConstantField(1e307), [1e-307], solver=solver)
+    curve = jax.jit(lambda omega: jb.charge(battery, jb.ConstantField(omega), jnp.array([1e-307]), solver=solver))(1e307)
+    assert not curve.info.valid
+    assert np.isnan(curve.work).all()
