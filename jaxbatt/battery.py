@@ -32,7 +32,25 @@ class _Named(str):
     __slots__ = ()
 
 
-class SpinBattery(eqx.Module):
+class _Started:
+    """What a battery says of its initial state."""
+
+    initial_state: State | _Named | None
+
+    @property
+    def start(self) -> str:
+        """Its kind: "down", "up", or "array"."""
+        if self.initial_state is None:
+            return "down"
+        return str(self.initial_state) if isinstance(self.initial_state, str) else "array"
+
+    @property
+    def state(self) -> State | None:
+        """(2**N,) where it is an array."""
+        return None if self.initial_state is None or isinstance(self.initial_state, str) else self.initial_state
+
+
+class SpinBattery(eqx.Module, _Started):
     """The spin-chain battery H_0 = sum_i B_i Z_i - sum_{i<j} g_ij [jz Z_i Z_j + jx X_i X_j + jy Y_i Y_j].
 
     While charging, the paper switches the field off and keeps the interactions: H = H_0 - sum_i B_i Z_i + V(t).
@@ -95,16 +113,6 @@ class SpinBattery(eqx.Module):
         return self.couplings.shape[-1]
 
     @property
-    def start(self) -> str:
-        """The kind of the initial state: "down", "up", or "array"."""
-        return _kind_of(self.initial_state)
-
-    @property
-    def state(self) -> State | None:
-        """(2**N,) the initial state where it is an array."""
-        return _array_of(self.initial_state)
-
-    @property
     def factors(self) -> Float[Array, 3]:
         """(jx, jy, jz), also where alpha was given."""
         if self.anisotropy.ndim:
@@ -115,7 +123,7 @@ class SpinBattery(eqx.Module):
         return xp.stack([self.anisotropy, self.anisotropy, xp.ones_like(self.anisotropy)])
 
 
-class PauliBattery(eqx.Module):
+class PauliBattery(eqx.Module, _Started):
     """A battery with any Hamiltonian H_0 = ``energy``, on which H = ``drift`` + V(t) acts while charging.
 
     Args:
@@ -151,16 +159,6 @@ class PauliBattery(eqx.Module):
         """Number of spins N."""
         return self.energy.n_spins
 
-    @property
-    def start(self) -> str:
-        """The kind of the initial state: "down", "up", or "array"."""
-        return _kind_of(self.initial_state)
-
-    @property
-    def state(self) -> State | None:
-        """(2**N,) the initial state where it is an array."""
-        return _array_of(self.initial_state)
-
 
 Battery: TypeAlias = SpinBattery | PauliBattery
 
@@ -192,16 +190,6 @@ def _check_ground_state_is_down(field: Any, couplings: Any, factors: Float[Array
             f"alpha = {triple[0]}" if triple[0] == triple[1] and triple[2] == 1 else f"(jx, jy, jz) = {tuple(triple.tolist())}"
         )
         raise ValueError(f"`anisotropy` is {shown}, outside |alpha| <= 1, {remedy}.")
-
-
-def _kind_of(initial_state: State | _Named | None) -> str:
-    if initial_state is None:
-        return "down"
-    return str(initial_state) if isinstance(initial_state, str) else "array"
-
-
-def _array_of(initial_state: State | _Named | None) -> State | None:
-    return None if initial_state is None or isinstance(initial_state, str) else initial_state
 
 
 def _checked_state(initial_state: InitialState | None, n_spins: int) -> State | _Named | None:
