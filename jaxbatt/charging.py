@@ -77,11 +77,12 @@ def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = N
         battery: a ``SpinBattery`` or a ``PauliBattery``.
         protocol: the charging field; one of finite duration is searched to its end.
         solver: see :func:`charge`.
-        first_peak: stop at the first local maximum of the power at T > 0 instead.
+        first_peak: stop at the first local maximum of positive power at T > 0 instead.
 
     Returns:
         A :class:`Peak`; its time is accurate to about 1e-8 relative. From a state that is no eigenstate of H_0 the power
-        may be greatest at once: the time is then 0 and the power its limit there.
+        may be greatest at once: the time is then 0 and the power its limit there. Where no work is stored at any time, all
+        three are 0.
 
     Raises:
         ValueError: as :func:`charge`, or the search was given up before the maximum was certain.
@@ -103,7 +104,7 @@ def max_work(battery: Battery, protocol: Protocol, *, horizon: ScalarLike | None
         solver: see :func:`charge`.
 
     Returns:
-        A :class:`Peak`; its time is accurate to about 1e-8 relative.
+        A :class:`Peak`; its time is accurate to about 1e-8 relative. Where W(T) is never positive, it is T = 0.
 
     Raises:
         ValueError: as :func:`charge`, or no horizon, or one too long to be searched.

@@ -25,7 +25,10 @@ _GRID = 8 * WINDOW_DEGREE
 _TAYLOR = 12
 """Degree of the polynomial that a window is replaced by in one interval: k theta < 0.2 there, so it is exact to rounding."""
 _CANDIDATES = 4
-"""Local maxima of a window that are refined: those with the highest estimates."""
+"""Local maxima of a window that are refined: those with the highest estimates, or the first ones."""
+_LOUD, _NEAR = 1e-9, 1e-3
+"""Work in units of the largest in a window, of either sign, that is not taken for rounding; and how far below zero an estimate
+may be of what is positive: the error of an estimate is less."""
 _STEPS, _CLOSE = 24, 1e-11
 """Most steps to a zero of the slope, from an interval in which it is nearly straight; one that has moved by so little, in
 units of half an interval, that what is left is far below rounding, stays."""
@@ -115,7 +118,7 @@ def find_maximum(
         silent = (size <= 64 * eps * jnp.abs(limits.work)) | rests
         telling = rests | ((limits.motion * (stop - begin)) ** 2 > _SEEN * eps)
         # Of work that is never positive rounding may leave some, or a slope at t = 0.
-        gained = jnp.max(work) > 1024 * eps * size
+        gained = jnp.maximum(jnp.max(work), found.work) > 1024 * eps * size
         better = (found.value > search.best.value) & gained & ~silent
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, search.best)
         end = end_of_search(best)
@@ -223,25 +226,28 @@ def _best_of_window(
 ) -> tuple[Found, Bool[Array, ""], Scalar]:
     """The best (or the first) maximum of a window, whether it holds a local maximum, and the slope at its end."""
     time, work, value, slope = series.on_grid(objective)
-    loud = work > 1e-9 * jnp.max(jnp.abs(work))
+    size = jnp.max(jnp.abs(work))
     rising = slope > 0
-    peak = rising[:-1] & ~rising[1:] & loud[1:]
-    fraction = slope[:-1] / jnp.where(peak, slope[:-1] - slope[1:], 1)
-    if first:
-        order = -jnp.arange(_GRID, dtype=value.dtype)
-    else:
-        order = jnp.maximum(value[:-1], value[1:]) + jnp.abs(value[1:] - value[:-1]) * fraction * (1 - fraction)
-    interval = _largest(jnp.where(peak, order, -jnp.inf), 1 if first else _CANDIDATES)
+    # What rises above zero may do so between two angles only: heights are estimated, and looked at when they are known.
+    fraction = slope[:-1] / jnp.where(rising[:-1] & ~rising[1:], slope[:-1] - slope[1:], 1)
+    middle = (time[:-1] + time[1:]) / 2 if objective == "power" else jnp.ones(())
+    height = value[:-1] + slope[:-1] * (time[1:] - time[:-1]) * fraction / 2 / jnp.where(middle > 0, middle, 1) ** 2
+    height = jnp.maximum(jnp.maximum(value[:-1], value[1:]), height)
+    peak = rising[:-1] & ~rising[1:] & (height * middle > -_NEAR * size)
+    order = -jnp.arange(_GRID, dtype=value.dtype) if first else height
+    interval = _largest(jnp.where(peak, order, -jnp.inf), _CANDIDATES)
     refined = _refined(series, objective, interval, slope[interval], slope[interval + 1])
-    refined = refined._replace(value=jnp.where(peak[interval], refined.value, -jnp.inf))
+    loud = peak[interval] & (refined.work > _LOUD * size)
+    refined = refined._replace(value=jnp.where(loud, refined.value, -jnp.inf))
     # Where the field jumps, P may rise up to the beginning of the window and fall from there.
-    kink = (slope_before > 0) & ~rising[0]
+    kink = (slope_before > 0) & ~rising[0] & (work[0] > _LOUD * size)
     ends = jax.tree.map(lambda x: x[jnp.array([0, -1])], Found(value, time, work))
     everything = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), refined, ends)
     # Of the first maximum: the beginning of the window, the first peak inside, or, while the power still rises, the end.
-    choice = jnp.where(kink, 1, jnp.where(peak.any(), 0, 2)) if first else jnp.argmax(everything.value)
+    of_first = jnp.where(kink, _CANDIDATES, jnp.where(loud.any(), jnp.argmax(loud), _CANDIDATES + 1))
+    choice = of_first if first else jnp.argmax(everything.value)
     found = jax.tree.map(lambda x: x[choice], everything)
-    return found, peak.any() | kink, slope[-1]
+    return found, loud.any() | kink, slope[-1]
 
 
 def _largest(values: Float[Array, " g"], count: int) -> Int[Array, " m"]:

@@ -369,3 +369,29 @@ def test_time_to_rounding():
     np.testing.assert_allclose(found.power, 4 * np.sin(x) ** 2 / x * omega, rtol=1e-13)
     alone = jax.jit(peak)
     np.testing.assert_allclose([alone(w).time * w for w in omega], x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("reach", [1.3, 2.5, 4.7])
+@pytest.mark.parametrize("small", [0.003, 0.05])
+def test_maxima_that_are_positive_for_a_moment(small, reach):
+    """Two spins apart, W = 2 b sin(v t)^2 - 2 sin(w t)^2: positive around k pi / w, for less than between two nodes."""
+    w, v = 5.0, 0.3
+    battery = jb.SpinBattery([1.0, -small], np.zeros((2, 2)), initial_state="up")
+    field, horizon = jb.ConstantField([w, v]), reach * np.pi / w
+
+    def exact(t):
+        return 2 * small * np.sin(v * t) ** 2 - 2 * np.sin(w * t) ** 2
+
+    def best(values, t):
+        near = t[np.argmax(values(t))]
+        t = np.linspace(near - 1e-3, min(near + 1e-3, t[-1]), 20001)
+        return values(t).max()
+
+    for solver in (jb.StateVector(), jb.Spectral()):
+        most = jb.max_work(battery, field, horizon=horizon, solver=solver)
+        np.testing.assert_allclose(most.work, best(exact, np.linspace(0, horizon, 20001)), rtol=1e-6)
+        fastest = jb.max_power(battery, field, solver=solver)
+        np.testing.assert_allclose(fastest.power, best(lambda t: exact(t) / t, np.linspace(1e-3, 30, 300001)), rtol=1e-6)
+        first = jb.max_power(battery, field, first_peak=True, solver=solver)
+        near = np.pi / w + np.linspace(-0.05, 0.05, 100001)
+        np.testing.assert_allclose(first.power, (exact(near) / near).max(), rtol=1e-6)
