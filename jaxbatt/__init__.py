@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jaxbatt.sweeps import Plan, plan, scaling, seeds, summarize, sweep
 
 # What needs diffrax, matplotlib, optax, xarray or zarr is imported on first use.
-__getattr__, __dir__, _ = lazy_loader.attach(
+__getattr__, _, _ = lazy_loader.attach(
     __name__,
     submodules=["bench", "paper", "plots"],
     submod_attrs={
@@ -86,3 +86,5 @@ __all__ = [
     "sweep",
     "theory",
 ]
+# By default dir(jaxbatt) has only those that are imported on first use.
+__dir__ = __all__.copy

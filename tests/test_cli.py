@@ -145,6 +145,8 @@ def test_help_speaks_physics():
         (["charge", "--tol", "1e-8"], "--tol needs a --solver"),
         (["charge", "--solver", "krylov", "--tol", "0"], "`tol` must be positive"),
         (["charge", "--csv", "/nowhere/curve.csv"], "there is no directory '/nowhere'"),
+        (["charge", "--png", "/tmp"], "--png must name a file that ends in .png"),
+        (["charge", "--csv", "/"], "'/' is a directory"),
         (["charge", "--bogus"], "--bogus"),
         (["discharge"], "discharge"),
         (["reproduce", "fig7"], "fig7"),

@@ -11,7 +11,7 @@ import jaxbatt
 
 ROOT = pathlib.Path(jaxbatt.__file__).parent
 LAYERS = [
-    ["_types", "_batches", "_checks", "_linalg", "_progress", "_version"],
+    ["_types", "_batches", "_checks", "_files", "_linalg", "_progress", "_version"],
     ["_order"],
     ["couplings", "disorder", "paulis", "protocols", "results"],
     ["battery", "bounds", "kernels", "propagators", "plots"],
@@ -125,7 +125,7 @@ def test_packages_only_re_export(path):
 
 
 def test_public_names_exist():
-    assert sorted(jaxbatt.__all__) == sorted(set(jaxbatt.__all__))
+    assert sorted(jaxbatt.__all__) == sorted(set(jaxbatt.__all__)) == dir(jaxbatt)
     for name in jaxbatt.__all__:
         assert getattr(jaxbatt, name) is not None
 

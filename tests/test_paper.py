@@ -1,10 +1,12 @@
 """The reproduction of the paper: figure data against closed forms and dense matrices, claims that can fail, whole files only."""
 
+import concurrent.futures
 import csv
 import dataclasses
 import os
 
 import dense
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ellipj
 
 from jaxbatt import paper, plots
+from jaxbatt._files import write_file
 from jaxbatt.paper import chains, claims, classical_claims, strong_claims, weak_claims
-from jaxbatt.paper.tables import csv_text, where, write_csv, write_file
+from jaxbatt.paper.tables import csv_text, where, write_csv
 from jaxbatt.results import ChargingCurve, Info, Peak
 
 INDEPENDENT = 1.449222707553417
@@ -298,6 +301,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, failing):
     assert os.listdir(tmp_path) == ["table.csv"]
 
 
+def test_links_stay_links_and_pipes_stay_pipes(tmp_path):
+    target, link, pipe = (tmp_path / name for name in ("real.csv", "link.csv", "pipe.csv"))
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_file(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        read = threads.submit(pipe.read_bytes)
+        write_file(pipe, b"through")
+        assert read.result(timeout=60) == b"through"
+    assert pipe.is_fifo()
+
+
 def test_plots_draw_what_they_are_given():
     times = jnp.linspace(0.0, 1.0, 5)
     info = Info(jnp.zeros(()), jnp.zeros((), int), jnp.ones((), bool), "none")
@@ -307,6 +325,9 @@ def test_plots_draw_what_they_are_given():
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), np.asarray(curve.work))
     assert ax.get_legend() is not None
     np.testing.assert_array_equal(plots.power(curve).lines[0].get_ydata(), np.asarray(curve.power))
+    many = jax.tree.map(lambda x: jnp.stack([x, x]), curve)
+    with pytest.raises(ValueError, match=r"one curve is drawn at a time.*\(2, 5\)"):
+        plots.work(many)
     peak = Peak(jnp.asarray(0.5), jnp.asarray(0.5), jnp.asarray(0.25), jnp.ones((), bool), info)
     top, bottom = plots.charging(curve, peak).axes
     assert (len(top.lines), len(bottom.lines)) == (1, 2)

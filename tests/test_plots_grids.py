@@ -34,6 +34,25 @@ def test_a_heat_map_puts_every_value_in_its_cell():
     np.testing.assert_array_equal(mesh.get_array().filled(-1.0), expected.filled(-1.0))
 
 
+def test_a_store_that_xarray_opened(tmp_path):
+    """Its strings are of another type; and all of it, attributes too, can be saved as netCDF."""
+    made = jb.sweep(
+        lambda kind, alpha: {"power": alpha * len(kind)},
+        {"kind": ["a", "bb"], "alpha": np.array([0.5, 1.0])},
+        store=tmp_path / "study.zarr",
+        attrs={"omega": 4.0},
+    )
+    opened = xarray.open_zarr(tmp_path / "study.zarr", consolidated=False)
+    labels = [text.get_text() for text in jb.plots.lines(opened, "power", "alpha", hue="kind").get_legend().get_texts()]
+    assert labels == [text.get_text() for text in jb.plots.lines(made, "power", "alpha", hue="kind").get_legend().get_texts()]
+    with pytest.raises(ValueError, match=r"more dimensions.*kind.*dataset\.sel\(kind='a'\)"):
+        jb.plots.lines(opened, "power", "alpha")
+    opened.to_netcdf(tmp_path / "study.nc")
+    with xarray.open_dataset(tmp_path / "study.nc") as saved:
+        np.testing.assert_array_equal(saved.power, made.power)
+        assert saved.attrs["omega"] == 4.0
+
+
 def growing(hue):
     """Local exponents and a fit of n^1.5 and of n^2 with a kink."""
     sizes = np.array([8, 2, 4, 6])

@@ -26,8 +26,10 @@ def check_png(path: Path | None) -> None:
 
 
 def check_directories(*paths: Path | None) -> None:
-    """Refuses files in directories that are not there."""
+    """Refuses files in directories that are not there, and directories in place of files."""
     for path in paths:
+        if path is not None and path.is_dir():
+            raise typer.BadParameter(f"{str(path)!r} is a directory; name a file in it")
         if path is not None and not path.parent.is_dir():
             raise typer.BadParameter(f"there is no directory {str(path.parent)!r} to write {path.name} to")
 

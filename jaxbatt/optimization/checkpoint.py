@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from jaxbatt._files import write_file
 
 State = TypeVar("State")
 
@@ -35,16 +36,7 @@ class Checkpoint:
         content = io.BytesIO()
         content.write(json.dumps(self.problem).encode() + b"\n")
         eqx.tree_serialise_leaves(content, state)
-        descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_file(self.path, content.getbuffer())
 
     def load(self, like: State) -> State:
         """The saved state, of the structure of ``like``.
@@ -61,10 +53,10 @@ class Checkpoint:
                 raise ValueError(f"{self.path} is no checkpoint of jaxbatt; remove it, or name another file.")
             for name, value in self.problem.items():
                 if saved.get(name) != value:
-                    raise ValueError(
-                        f"{self.path} is the checkpoint of another problem: {name} was {saved.get(name)} there and is {value} "
-                        "here; remove it, or name another file."
-                    )
+                    # What has a structure, or is told apart by a digest, says nothing to a reader.
+                    shown = not re.search(r"PyTreeDef|:?[0-9a-f]{12}", f"{saved.get(name)} {value}")
+                    how = f"{name} was {saved.get(name)} there and is {value} here" if shown else f"it differs in {name}"
+                    raise ValueError(f"{self.path} is the checkpoint of another problem: {how}; remove it, or name another file.")
             try:
                 return eqx.tree_deserialise_leaves(file, like)
             except (EOFError, OSError, RuntimeError, TypeError, ValueError):

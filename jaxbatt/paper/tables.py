@@ -1,19 +1,18 @@
-"""Tables of results, and files that are either the old ones or complete."""
+"""Tables of results, and files of them."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TypeAlias
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from jaxbatt._files import write_file
 from jaxbatt.plots import STYLE
 
 Table: TypeAlias = Mapping[str, np.ndarray]
@@ -57,28 +56,3 @@ def write_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     with matplotlib.rc_context(STYLE):
         figure.savefig(picture, format="png", dpi=300)
     write_file(path, picture.getvalue())
-
-
-def write_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Replaces a file in one step: the old one stays until the new one is complete on the disk."""
-    target = Path(path)
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -105,6 +105,10 @@ def optimum(protocol: Protocol, curve: ChargingCurve, constant: Protocol, consta
 
 
 def _against_time(curve: ChargingCurve, values: Any, label: str, ax: Axes | None, line: dict[str, Any]) -> Axes:
+    if np.ndim(values) != 1:
+        raise ValueError(
+            f"one curve is drawn at a time, but the shape of the values is {np.shape(values)}; draw them one by one."
+        )
     ax = axes()[0, 0] if ax is None else ax
     with matplotlib.rc_context(STYLE):
         ax.plot(np.asarray(curve.times), np.asarray(values), **{"color": "black", **line})

@@ -141,10 +141,10 @@ def _chosen(dataset: Dataset, name: str, dims: Sequence[str]) -> DataArray:
             raise ValueError(f"{dim!r} is no dimension of {name!r} with values; those are: {there}.")
     left = [str(dim) for dim in values.dims if dim not in dims]
     if left:
-        first = dataset[left[0]].to_numpy()[0]
+        first = dataset[left[0]].to_numpy().tolist()[0]
         raise ValueError(
             f"{name!r} has more dimensions than are drawn: {', '.join(left)}; choose a value, "
-            f"`dataset.sel({left[0]}={first.item()!r})`, or summarize over it."
+            f"`dataset.sel({left[0]}={first!r})`, or summarize over it."
         )
     if values.dtype.kind == "f" and "valid" in dataset and set(dataset["valid"].dims) <= set(values.dims):
         values = values.where(dataset["valid"])
@@ -166,7 +166,7 @@ def _rows(dataset: Dataset, values: DataArray, hue: str | None, ax: Axes) -> lis
         {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)]} for k in range(len(kinds))
     ]
     handles = [
-        ax.plot([], [], **look, label=value(dataset, hue, kind.item()))[0] for look, kind in zip(looks, kinds, strict=True)
+        ax.plot([], [], **look, label=value(dataset, hue, kind))[0] for look, kind in zip(looks, kinds.tolist(), strict=True)
     ]
     ax.legend(handles=handles)
     return list(zip(looks, rows, strict=True))

@@ -48,7 +48,7 @@ def summarize(dataset: xarray.Dataset, over: str = "seed", *, quantiles: Sequenc
 
 
 def _check(dataset: xarray.Dataset, over: str, floats: dict[str, xarray.DataArray], quantiles: Sequence[float]) -> None:
-    if over not in dataset.dims:
+    if not isinstance(over, str) or over not in dataset.dims:
         raise ValueError(f"`over` must be a dimension of the dataset, {', '.join(map(str, dataset.dims))}, but it is {over!r}.")
     if not floats:
         raise ValueError(f"no variable of real numbers has the dimension {over!r}; there is nothing to summarize.")

@@ -7,6 +7,7 @@ What has been lost or damaged since then is computed again.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -85,7 +86,7 @@ class Store:
     ) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            _create(self.path, layout, block, {_STUDY: study, _FIXED: dict(fixed), _CHUNK: list(block)})
+            _create(self.path, layout, block, {_STUDY: json.dumps(study), _FIXED: json.dumps(dict(fixed)), _CHUNK: list(block)})
         self._group: Any = _opened(self.path, study, fixed)
         chunk: Any = self._group.attrs[_CHUNK]
         self.block: tuple[int, ...] = tuple(chunk)
@@ -132,7 +133,7 @@ class Store:
         """An array in which a chunk of blanks is a file, too."""
         try:
             return self._group[name].with_config({"write_empty_chunks": True})
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self.path} is damaged: its array {name!r} is lost; remove it, or name another one.") from error
 
     def _has(self, array: Any, index: Index) -> bool:
@@ -199,13 +200,13 @@ def _create(path: Path, layout: Layout, block: tuple[int, ...], attrs: dict[str,
 def _opened(path: Path, study: dict[str, str], fixed: Mapping[str, str | float]) -> zarr.Group:
     try:
         group = zarr.open_group(path, mode="r+")
-        saved: Any = group.attrs[_STUDY]
-    except (zarr.errors.GroupNotFoundError, FileExistsError, NotADirectoryError, KeyError, ValueError) as error:
+        saved, held = (json.loads(str(group.attrs[name])) for name in (_STUDY, _FIXED))
+    except (zarr.errors.GroupNotFoundError, FileExistsError, NotADirectoryError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is no store of a sweep; name another path.") from error
     differences = _differences(saved, study)
     if differences:
         # A function is told by a hash: what it holds fixed says more.
-        named = _differences(group.attrs.get(_FIXED, {}), fixed) if differences[0].startswith("function") else []
+        named = _differences(held, fixed) if differences[0].startswith("function") else []
         raise ValueError(f"{path} is the store of another study: {(named + differences)[0]}; remove it, or name another one.")
     return group
 
