@@ -54,7 +54,7 @@ class Checkpoint:
             for name, value in self.problem.items():
                 if saved.get(name) != value:
                     # What has a structure, or is told apart by a digest, says nothing to a reader.
-                    shown = not re.search(r"PyTreeDef|:?[0-9a-f]{12}", f"{saved.get(name)} {value}")
+                    shown = not re.search(r"PyTreeDef|\b(?<!\.)[0-9a-f]{12}\b", f"{saved.get(name)} {value}")
                     how = f"{name} was {saved.get(name)} there and is {value} here" if shown else f"it differs in {name}"
                     raise ValueError(f"{self.path} is the checkpoint of another problem: {how}; remove it, or name another file.")
             try:

@@ -152,7 +152,7 @@ def check_kinds(battery: Any, protocol: Any, solver: Any = None) -> None:
         raise ValueError(f"`protocol` must be a field, as ConstantField(4.0), but it is of type {type(protocol).__name__}.")
     numbers = ("couplings", 2) if isinstance(battery, SpinBattery) else ("energy.coefficients", 1)
     _check_is_one("battery", battery, *numbers)
-    if not isinstance(protocol, protocols.ConstantField):
+    if isinstance(protocol, (protocols.PiecewiseField, protocols.FourierField)):
         _check_is_one("protocol", protocol, "duration", 0)
     if solver is not None:
         check_is_solver(solver)
