@@ -24,8 +24,9 @@ _GRID = 8 * WINDOW_DEGREE
 """Intervals in which a sign change of the slope is looked for: 16 in the shortest period."""
 _TAYLOR = 12
 """Degree of the polynomial that a window is replaced by in one interval: k theta < 0.2 there, so it is exact to rounding."""
-_CANDIDATES = 4
-"""Local maxima of a window that are refined: those with the highest estimates, or the first ones."""
+_CANDIDATES = 12
+"""Local maxima of a window that are refined, the highest or the first: there are hardly more, for the highest frequency has ten
+periods in it. Estimates of their heights could not tell which is the highest."""
 _LOUD, _NEAR = 1e-9, 1e-3
 """Work in units of the largest in a window, of either sign, that is not taken for rounding; and how far below zero an estimate
 may be of what is positive: the error of an estimate is less."""
@@ -251,7 +252,7 @@ def _best_of_window(
 
 
 def _largest(values: Float[Array, " g"], count: int) -> Int[Array, " m"]:
-    """Places of the largest values."""
+    """Places of the largest values; a sort of them all takes longer."""
     places = []
     for _ in range(count):
         places.append(jnp.argmax(values))

@@ -395,3 +395,16 @@ def test_maxima_that_are_positive_for_a_moment(small, reach):
         first = jb.max_power(battery, field, first_peak=True, solver=solver)
         near = np.pi / w + np.linspace(-0.05, 0.05, 100001)
         np.testing.assert_allclose(first.power, (exact(near) / near).max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("w", [4.5, 5.0, 5.3])
+def test_the_highest_of_ten_maxima(small, w):
+    """Two spins apart, W = 2 sin(w t)^2 + 2 b sin(v t)^2: ten maxima in one window, which differ by less than any estimate."""
+    v, horizon = 0.1, 6.0
+    battery, field = jb.SpinBattery([1.0, small], np.zeros((2, 2))), jb.ConstantField([w, v])
+    tops = np.append((np.arange(int(w * horizon / np.pi + 0.5)) + 0.5) * np.pi / w, horizon)
+    near = np.minimum(tops[:, None] + np.linspace(-5e-4, 5e-4, 20001), horizon)
+    expected = (2 * np.sin(w * near) ** 2 + 2 * small * np.sin(v * near) ** 2).max()
+    for solver in (jb.StateVector(), jb.Spectral()):
+        np.testing.assert_allclose(jb.max_work(battery, field, horizon=horizon, solver=solver).work, expected, rtol=1e-12)
