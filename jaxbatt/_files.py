@@ -1,4 +1,4 @@
-"""Files that are either the old ones or complete."""
+"""Files that are either the old ones or complete, and directories that can be written to."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ def write_file(path: str | os.PathLike[str], content: bytes | memoryview) -> Non
             raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def writable_directory(path: str | os.PathLike[str]) -> Path:
+    """The directory, made where it is missing; refused before any long work where no file can be made in it."""
+    directory = Path(path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write to the directory {str(directory)!r}: {error.strerror}; choose another one.") from error
+    return directory
 
 
 def _umask() -> int:

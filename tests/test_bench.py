@@ -244,13 +244,15 @@ def test_show_makes_table_and_picture_from_the_file_alone(results, tmp_path):
     shown = CliRunner().invoke(app, ["bench", "--show", str(copy)])
     assert shown.exit_code == 0, shown.output
     assert shown.output.split("Wrote")[0] in printed
+    assert shown.output.split("Wrote")[1].split() == [str(copy.with_suffix(".png"))]
     assert copy.with_suffix(".png").read_bytes() == path.with_suffix(".png").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run"], "'run' is not one of"),
+        (["run"], "Invalid value for 'suites': 'run' is not one of"),
+        (["apply", "--out", __file__], "test_bench.py': File exists; choose another one."),
         (["--spins", "eight"], "--spins must be numbers of at least 2"),
         (["--spins", "8-6"], "but it is '8-6'"),
         (["--spins", "2-8:0"], "but it is '2-8:0'"),
@@ -282,7 +284,7 @@ def test_no_gpu_and_other_files_are_refused(capsys, tmp_path, monkeypatch):
 def test_peers_that_are_missing_are_named_once(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(jb.bench, "missing", lambda: ["dynamiqs", "quspin"])
     monkeypatch.setattr(jb.bench, "run", lambda suite, settings, out, report: tmp_path / suite)
-    monkeypatch.setattr("jaxbatt.cli.benchmarking._show", lambda path: None)
+    monkeypatch.setattr("jaxbatt.cli.benchmarking._show", lambda path: [])
     assert main(["bench", "charge", "cold", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().err == "jaxbatt: dynamiqs, quspin not installed and left out; pip install 'jaxbatt[bench]'\n"
 

@@ -149,7 +149,7 @@ def test_help_speaks_physics():
         (["charge", "--csv", "/"], "'/' is a directory"),
         (["charge", "--bogus"], "--bogus"),
         (["discharge"], "discharge"),
-        (["reproduce", "fig7"], "fig7"),
+        (["reproduce", "fig7"], "Invalid value for 'targets': 'fig7' is not one of 'fig2'"),
         (["reproduce", "fig3", "--out", "/proc/nowhere"], "cannot write to the directory"),
         (["optimize"], "STUDY"),
     ],

@@ -60,6 +60,8 @@ REFUSALS = [
     ("number for a key", lambda: go(key=0), ["`key`", "jax.random.key(0)"]),
     ("many keys", lambda: go(key=jax.random.split(jax.random.key(0))), ["`key` must be one key"]),
     ("three objectives", lambda: go(objective=lambda end: end.magnetization, duration=1.0), ["return one real number", "(3,)"]),
+    ("a float", lambda: go(objective=lambda end: float(end.work), duration=1.0), ["`objective` cannot be traced by JAX"]),
+    ("NumPy", lambda: go(objective=lambda end: np.sqrt(end.work), duration=1.0), ["write it in jax.numpy"]),
     ("no number", lambda: go(objective=lambda end: None, duration=1.0), ["return one real number", "None"]),
     (
         "objective that is not finite",

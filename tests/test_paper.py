@@ -18,6 +18,7 @@ from jaxbatt import paper, plots
 from jaxbatt._files import write_file
 from jaxbatt.paper import chains, claims, classical_claims, strong_claims, weak_claims
 from jaxbatt.paper.tables import csv_text, where, write_csv
+from jaxbatt.protocols import ConstantField
 from jaxbatt.results import ChargingCurve, Info, Peak
 
 INDEPENDENT = 1.449222707553417
@@ -328,6 +329,8 @@ def test_plots_draw_what_they_are_given():
     many = jax.tree.map(lambda x: jnp.stack([x, x]), curve)
     with pytest.raises(ValueError, match=r"one curve is drawn at a time.*\(2, 5\)"):
         plots.work(many)
+    with pytest.raises(ValueError, match=r"`end` must be positive, but it is -1\.0; give the time"):
+        plots.field(ConstantField(4.0), -1.0)
     peak = Peak(jnp.asarray(0.5), jnp.asarray(0.5), jnp.asarray(0.25), jnp.ones((), bool), info)
     top, bottom = plots.charging(curve, peak).axes
     assert (len(top.lines), len(bottom.lines)) == (1, 2)

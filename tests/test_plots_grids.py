@@ -119,6 +119,8 @@ def test_geometric_sequences_are_told_apart_by_the_logarithm():
 
 def test_what_cannot_be_drawn_is_said():
     data = xarray.Dataset({"power": (("omega",), [1.0, 2.0])}, {"omega": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"must be an xarray\.Dataset of `sweep` or `summarize`, but it is a DataArray"):
+        jb.plots.lines(data.power, "power", "omega")
     with pytest.raises(ValueError, match="'omega' is given twice; name another dimension"):
         jb.plots.lines(data, "power", "omega", hue="omega")
     with pytest.raises(ValueError, match=r"`scaling` must be what jb\.scaling returned, but it holds power"):

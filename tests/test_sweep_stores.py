@@ -325,6 +325,17 @@ def test_what_is_no_store_is_refused(tmp_path):
         jb.sweep(wave, AXES, store=tmp_path / "nowhere" / "study.zarr")
 
 
+def test_a_store_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    async def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        jb.sweep(wave, AXES, store=tmp_path / "study.zarr")
+    assert caught.value.filename == str(tmp_path / "study.zarr")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_finished_store_can_be_read_where_nothing_can_be_written(whole, tmp_path, monkeypatch):
     path = tmp_path / "study.zarr"
     jb.sweep(wave, AXES, store=path, batch_size=5, attrs={"omega": np.int64(4)})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jaxbatt as jb
+from jaxbatt._files import write_file
 from jaxbatt.bench.fresh import fresh, installed
 from jaxbatt.bench.settings import Row, Settings
 
@@ -40,10 +41,8 @@ def save(path: Path, rows: list[Row], run: Mapping[str, Any] | None = None, **ab
     versions = {name: importlib.metadata.version(package) for name, package in _PACKAGES.items() if installed(name)}
     machine, versions = describe() | dict(run or {}), {"jaxbatt": jb.__version__} | versions
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
     content = {**about, "machine": machine, "versions": versions, "rows": rows}
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(arguments, standalone_mode=False, prog_name="jaxbatt")
     except _UsageError as error:
-        return _fail(error.format_message(), 2)
+        return _fail(error.format_message().replace("Value error, ", ""), 2)
     except ValueError as error:
         return _fail(str(error), 2)
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import jaxbatt as jb
+from jaxbatt._files import writable_directory
 from jaxbatt.cli.terminal import output
 
 
@@ -65,16 +66,17 @@ def bench(
     """
     if show:
         for path in show:
-            _show(path)
+            _print_written(_show(path))
         return
     chosen = _settings(spins, systems, quick, budget, repeats, device)
-    out.mkdir(parents=True, exist_ok=True)
+    writable_directory(out)
     names = list(dict.fromkeys(suites or Suite))
     missing = jb.bench.missing()
     if missing and not quick and {Suite.charge, Suite.gradient, Suite.sweep} & set(names):
         print(f"jaxbatt: {', '.join(missing)} not installed and left out; pip install 'jaxbatt[bench]'", file=sys.stderr)
     for suite in names:
-        _show(jb.bench.run(suite.value, chosen, out, _report))
+        path = jb.bench.run(suite.value, chosen, out, _report)
+        _print_written([path, *_show(path)])
 
 
 def _settings(
@@ -119,11 +121,17 @@ def _report(row: jb.bench.Row) -> None:
     print(f"{' '.join(known)}  {shown}", file=sys.stderr, flush=True)
 
 
-def _show(path: Path) -> None:
+def _show(path: Path) -> list[Path]:
+    """Prints the table of a result file and draws its picture, where it has one; returns what it wrote."""
     result = jb.bench.result_of(path)
-    files, picture = [str(path)], jb.bench.picture(result)
-    if picture is not None:
-        jb.paper.write_png(picture, path.with_suffix(".png"))
-        files.append(str(path.with_suffix(".png")))
+    picture = jb.bench.picture(result)
     print(jb.bench.table(result))
-    output().print("Wrote " + ", ".join(files), highlight=False, soft_wrap=True)
+    if picture is None:
+        return []
+    jb.paper.write_png(picture, path.with_suffix(".png"))
+    return [path.with_suffix(".png")]
+
+
+def _print_written(files: list[Path]) -> None:
+    if files:
+        output().print("Wrote " + ", ".join(str(file) for file in files), highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 import jaxbatt as jb
+from jaxbatt._files import writable_directory
 from jaxbatt.cli.charging import curve_table
 from jaxbatt.cli.terminal import output
 from jaxbatt.protocols import Protocol
@@ -31,7 +32,7 @@ def optimize(
     [optimize] objective = "power", bounds = [-4.0, 4.0]. Others: [ensemble], [solver], [output], [optimize.penalty].
     """
     plan = read_optimal(study)
-    out.mkdir(parents=True, exist_ok=True)
+    writable_directory(out)
     checkpoint = out / "checkpoint"
     best = plan.optimize(checkpoint)
     curve = _mean_curve(plan, best, best.protocol, float(best.time))

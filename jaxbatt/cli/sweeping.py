@@ -12,6 +12,7 @@ from rich.table import Table
 from xarray import Dataset
 
 import jaxbatt as jb
+from jaxbatt._files import writable_directory
 from jaxbatt.cli.terminal import output, warn
 from jaxbatt.study import SweepStudy, read_sweep
 
@@ -34,7 +35,7 @@ def sweep(
     """
     wanted = read_sweep(study)
     drawing = drawing_of(wanted) if plot else {}
-    out.mkdir(parents=True, exist_ok=True)
+    writable_directory(out)
     place = out / "sweep.zarr" if store is None else store
     point = wanted.point
     with warnings.catch_warnings(record=True) as caught:

@@ -47,7 +47,12 @@ def check_objective(objective: Any, space: Space) -> None:
     """Refuses a function of an :class:`End` that does not give one real number."""
     if not callable(objective):
         return
-    value = jax.eval_shape(objective, blank_end(space))
+    try:
+        value = jax.eval_shape(objective, blank_end(space))
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise ValueError(
+            "`objective` cannot be traced by JAX; write it in jax.numpy, without float(), NumPy or `if` on its numbers."
+        ) from error
     if not (
         isinstance(value, jax.ShapeDtypeStruct) and value.shape == () and not jnp.issubdtype(value.dtype, jnp.complexfloating)
     ):

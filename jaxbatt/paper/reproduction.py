@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from matplotlib.figure import Figure
 
+from jaxbatt._files import writable_directory
 from jaxbatt.paper import classical_claims, drawings, figures, strong_claims, weak_claims
 from jaxbatt.paper.claims import Claim, claims_table
 from jaxbatt.paper.tables import Table, write_csv, write_png
@@ -73,7 +73,7 @@ def reproduce(
     Source: Le et al., PRA 97, 022106 (2018).
     """
     wanted = _in_order(targets)
-    directory = _writable(out)
+    directory = writable_directory(out)
     tables: dict[str, Table] = {}
     files: list[Path] = []
     claims: tuple[Claim, ...] = ()
@@ -127,18 +127,6 @@ def _in_order(targets: Iterable[Target]) -> tuple[Target, ...]:
     if unknown:
         raise ValueError(f"there is nothing called {unknown[0]!r} to reproduce; pass any of {', '.join(TARGETS)}.")
     return tuple(target for target in TARGETS if target in wanted)
-
-
-def _writable(out: str | os.PathLike[str]) -> Path:
-    """The directory, made where it is missing; refused before any long work where no file can be made in it."""
-    directory = Path(out)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise ValueError(f"cannot write to the directory {str(directory)!r}: {error.strerror}; choose another one.") from error
-    return directory
 
 
 def _write(name: str, table: Table, directory: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxbatt._checks import check_positive
 from jaxbatt.plots.style import STYLE, axes, figure_of
 from jaxbatt.protocols import Protocol
 from jaxbatt.results import ChargingCurve, Peak
@@ -65,7 +66,11 @@ def field(protocol: Protocol, end: float, ax: Axes | None = None, **line: Any) -
 
     Returns:
         The axes.
+
+    Raises:
+        ValueError: an end that is not a positive number.
     """
+    check_positive("end", end, "give the time up to which the field is drawn")
     ax = axes()[0, 0] if ax is None else ax
     edges = np.minimum(np.concatenate([[0.0], np.asarray(protocol.edges)]), end)
     levels = np.asarray(protocol.levels).reshape(len(edges) - 1, -1)

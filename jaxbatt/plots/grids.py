@@ -130,6 +130,8 @@ def _fit_label(scaling: Dataset) -> str:
 
 def _chosen(dataset: Dataset, name: str, dims: Sequence[str]) -> DataArray:
     """A variable over exactly these dimensions, NaN where it is not valid."""
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"`dataset` must be an xarray.Dataset of `sweep` or `summarize`, but it is a {type(dataset).__name__}.")
     if name not in dataset.data_vars:
         raise ValueError(f"there is no variable {name!r}; the dataset has {', '.join(map(str, dataset.data_vars))}.")
     if len(set(dims)) < len(dims):

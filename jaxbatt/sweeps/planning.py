@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxbatt._checks import check_flags, peak_memory
+from jaxbatt._progress import progress_bar
 from jaxbatt.sweeps.axes import Grid
 from jaxbatt.sweeps.layout import points_of, variables_of
 from jaxbatt.sweeps.programs import Program, Programs
@@ -87,6 +88,7 @@ def plan(
     batch_size: int | Literal["auto"] = "auto",
     mesh: Mesh | None = None,
     probe: bool = True,
+    progress: bool = True,
 ) -> Plan:
     """Says what ``sweep(fn, axes)`` takes: points, memory, Hamiltonian applications and time.
 
@@ -96,6 +98,7 @@ def plan(
     Args:
         fn, axes, batch_size, mesh: as in :func:`sweep`.
         probe: compute those points; without it the plan has no applications and no time.
+        progress: show a bar on a terminal.
 
     Returns:
         A :class:`Plan`.
@@ -106,7 +109,7 @@ def plan(
     Example:
         >>> plan(lambda n: max_power(SpinBattery(1.0, power_law(n, 1.0, 1.0)), ConstantField(4.0)), {"n": [26]}, probe=False)
     """
-    check_flags(probe=probe)
+    check_flags(probe=probe, progress=progress)
     grid = Grid.of(fn, axes)
     mesh = own_mesh(mesh)
     programs = Programs(fn, grid.traced(), mesh)
@@ -115,8 +118,12 @@ def plan(
     sizes = [
         size_of(block) for block in grid.blocks(grid.block_shape(points_of(batch_size, grid, 1 if mesh is None else mesh.size)))
     ]
-    parts = tuple(_part(grid, static, programs.of(static), sizes, probe) for static in grid.statics())
-    return Plan(parts, len(sizes), each * grid.size, peak_memory())
+    statics, parts = list(grid.statics()), []
+    with progress_bar(quiet=not progress) as report:
+        for done, static in enumerate(statics):
+            report(", ".join(f"{name} = {value}" for name, value in static.items()) or "compiling", done, len(statics))
+            parts.append(_part(grid, static, programs.of(static), sizes, probe))
+    return Plan(tuple(parts), len(sizes), each * grid.size, peak_memory())
 
 
 def _part(grid: Grid, static: dict[str, Any], program: Program, sizes: list[int], probe: bool) -> Part:

@@ -193,6 +193,9 @@ def _create(path: Path, layout: Layout, block: tuple[int, ...], attrs: dict[str,
         except OSError:
             if not path.exists():
                 raise
+    except OSError as error:
+        # The draft, which Zarr names or not, is gone by then.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
