@@ -130,6 +130,17 @@ def test_every_solver_by_name():
     assert solver_named("mean-field", 1e-6).tol == 1e-6
 
 
+@pytest.mark.parametrize("name", ["chebyshev", "krylov", "taylor", "collective"])
+def test_named_solvers_have_the_tolerance_of_the_default_one(name):
+    """In single precision, too, where no state is exact to 1e-10."""
+    assert (solver_named(name).propagator.tol, solver_named(name, 1e-7).propagator.tol) == (1e-10, 1e-7)
+    with jax.enable_x64(False):
+        assert solver_named(name).propagator.tol == jb.StateVector().propagator.tol == 1e-4
+        battery = jb.SpinBattery(1.0, jb.power_law(4, 1.0, 0.0))
+        curve = jb.charge(battery, jb.ConstantField(4.0), np.linspace(0, 0.4, 5), solver=solver_named(name))
+        assert curve.work.dtype == np.float32
+
+
 REFUSALS = [
     ({"battery": {"n_spins": 3, "nn": True}}, "[battery] nn is unknown; allowed are n_spins, couplings, g, p, field"),
     ({"batery": {}}, "[batery] is unknown; allowed are battery, ensemble, protocol, solver, optimize, output"),

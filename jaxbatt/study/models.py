@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import jaxbatt as jb
 from jaxbatt._checks import check_room_for_couplings, check_spin_count
 from jaxbatt._types import Couplings
+from jaxbatt.propagators import reachable_tolerance
 from jaxbatt.solvers import Solver
 from jaxbatt.study.tables import NUMBER, NUMBERS, SWITCH, WHOLE, WORD, Table, array_of, within
 
@@ -24,15 +25,17 @@ LATTICES = ("power_law", "nearest_neighbor")
 def solver_named(name: str, tol: float | None = None) -> Solver | None:
     """A solver by its name, None for "auto"."""
     options: dict[str, Any] = {} if tol is None else {"tol": tol}
+    # As where no method is named: in single precision a larger error than the default of the propagators.
+    of_state = reachable_tolerance(jnp.result_type(float)) if tol is None else tol
     if name in _STEPPED:
-        return jb.StateVector(_STEPPED[name](**options))
+        return jb.StateVector(_STEPPED[name](of_state))
     match name:
         case "spectral":
             return jb.Spectral(**options)
         case "mean-field":
             return jb.MeanField(**options)
         case "collective":
-            return jb.Collective(jb.Krylov(**options))
+            return jb.Collective(jb.Krylov(of_state))
     return None
 
 
