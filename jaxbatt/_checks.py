@@ -18,8 +18,8 @@ Tree = TypeVar("Tree")
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """Returns ``value`` as a NumPy array, or None where JAX is tracing it."""
-    if isinstance(value, jax.core.Tracer):
+    """Returns ``value`` as a NumPy array, or None where JAX is tracing it, or a number in a list."""
+    if isinstance(value, jax.core.Tracer) or (isinstance(value, (list, tuple)) and known(value) is None):
         return None
     return np.asarray(value)
 
@@ -49,8 +49,12 @@ def real_array(value: Any) -> jax.Array:
 
 def shape_of(name: str, value: Any) -> tuple[int, ...]:
     """The shape of an array or of nested lists, also where JAX is tracing it; refuses lists of rows that differ in length."""
+    if isinstance(value, (list, tuple)):
+        blank = jax.tree.map(lambda x: np.zeros(x.shape) if isinstance(x, jax.core.Tracer) else x, value)
+    else:
+        blank = value
     try:
-        return np.shape(value)
+        return np.shape(blank)
     except ValueError as error:
         raise ValueError(f"`{name}` must have rows of equal length, but it is {value!r}.") from error
 
@@ -224,4 +228,6 @@ def require_memory(n_bytes: int, what: str, remedy: str) -> None:
     """Refuses work that cannot fit the memory, with the numbers, instead of leaving it to the system's killer."""
     available = available_memory()
     if n_bytes > available:
-        raise ValueError(f"{what} needs {n_bytes / 2**30:.3g} GiB, but {available / 2**30:.3g} GiB are available; {remedy}.")
+        # More than a float holds is a power of two.
+        needed = f"{n_bytes / 2**30:.3g}" if n_bytes < 2**1000 else f"2**{n_bytes.bit_length() - 31}"
+        raise ValueError(f"{what} needs {needed} GiB, but {available / 2**30:.3g} GiB are available; {remedy}.")

@@ -92,12 +92,10 @@ class SpinBattery(eqx.Module, _Started):
     ) -> None:
         check_flags(field_while_charging=field_while_charging, interactions_while_charging=interactions_while_charging)
         check_couplings(couplings)
-        n_spins = np.shape(couplings)[0]
+        n_spins, shape = shape_of("couplings", couplings)[0], shape_of("field", field)
         check_finite("field", field)
-        if np.shape(field) not in ((), (n_spins,)):
-            raise ValueError(
-                f"`field` must be a scalar or ({n_spins},), one value for each spin, but its shape is {np.shape(field)}."
-            )
+        if shape not in ((), (n_spins,)):
+            raise ValueError(f"`field` must be a scalar or ({n_spins},), one value for each spin, but its shape is {shape}.")
         self.field = real_array(field)
         self.couplings = real_array(couplings)
         self.anisotropy = _checked_anisotropy(anisotropy)
@@ -167,10 +165,8 @@ def _checked_anisotropy(anisotropy: Any) -> Float[Array, ""] | Float[Array, 3]:
     if isinstance(anisotropy, (tuple, list)):
         for name, factor in zip(("jx", "jy", "jz"), anisotropy, strict=False):
             check_scalar(f"anisotropy {name}", factor)
-        known = all(concrete(factor) is not None for factor in anisotropy)
-        anisotropy = np.array(anisotropy, float) if known else jnp.stack([jnp.asarray(factor, float) for factor in anisotropy])
     check_finite("anisotropy", anisotropy)
-    shape = np.shape(anisotropy)
+    shape = shape_of("anisotropy", anisotropy)
     if shape not in ((), (3,)):
         raise ValueError(f"`anisotropy` must be alpha or the triple (jx, jy, jz), but its shape is {shape}.")
     return real_array(anisotropy)
@@ -201,7 +197,7 @@ def _checked_state(initial_state: InitialState | None, n_spins: int) -> State | 
         return _Named(initial_state)
     shape = shape_of("initial_state", initial_state)
     if not isinstance(initial_state, jax.Array):
-        initial_state = np.asarray(initial_state)
+        initial_state = (jnp if concrete(initial_state) is None else np).asarray(initial_state)
     if not jnp.issubdtype(initial_state.dtype, jnp.number):
         raise ValueError(f"`initial_state` must be numbers, but it has dtype {initial_state.dtype}.")
     if shape != (2**n_spins,):

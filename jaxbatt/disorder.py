@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxbatt._checks import check_couplings, check_finite, check_scalar, check_spin_count, concrete
+from jaxbatt._checks import check_couplings, check_finite, check_scalar, check_spin_count, concrete, shape_of
 from jaxbatt._types import Couplings, PerSpin, ScalarLike
 
 Distribution: TypeAlias = Literal["normal", "uniform"]
@@ -51,7 +51,7 @@ def disordered(
     Source: Rossini, Andolina, Polini, PRB 100, 115142 (2019), on many-body localized batteries with random Ising couplings.
     """
     check_couplings(couplings)
-    n = np.shape(couplings)[0]
+    n = shape_of("couplings", couplings)[0]
     above = np.triu_indices(n, 1)
     numbers = _draw(key, (len(above[0]),), strength, distribution)
     upper = jnp.zeros((n, n)).at[above].set(numbers)
@@ -85,8 +85,9 @@ def random_field(
     """
     check_spin_count(n)
     check_finite("mean", mean)
-    if np.shape(mean) not in ((), (n,)):
-        raise ValueError(f"`mean` must be a scalar or ({n},), one value for each spin, but its shape is {np.shape(mean)}.")
+    shape = shape_of("mean", mean)
+    if shape not in ((), (n,)):
+        raise ValueError(f"`mean` must be a scalar or ({n},), one value for each spin, but its shape is {shape}.")
     return jnp.asarray(mean, float) + jnp.asarray(strength, float) * _draw(key, (n,), strength, distribution)
 
 

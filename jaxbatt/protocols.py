@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxbatt._checks import check_finite, check_positive, check_scalar, real_array
+from jaxbatt._checks import check_finite, check_positive, check_scalar, real_array, shape_of
 from jaxbatt._types import Amplitudes, Axis, PerSpin, Scalar, ScalarLike
 
 
@@ -53,8 +53,9 @@ class ConstantField(Protocol):
     def __init__(self, omega: ScalarLike | PerSpin, axis: Axis = "x") -> None:
         _check_axis(axis)
         check_finite("omega", omega)
-        if np.ndim(omega) > 1:
-            raise ValueError(f"`omega` must be a scalar or (N,), but its shape is {np.shape(omega)}.")
+        shape = shape_of("omega", omega)
+        if len(shape) > 1:
+            raise ValueError(f"`omega` must be a scalar or (N,), but its shape is {shape}.")
         self.omega = real_array(omega)
         self.axis = axis
 
@@ -86,8 +87,9 @@ class PiecewiseField(Protocol):
     def __init__(self, amplitudes: Amplitudes, duration: ScalarLike, axis: Axis = "x") -> None:
         _check_axis(axis)
         check_finite("amplitudes", amplitudes)
-        if np.ndim(amplitudes) not in (1, 2) or np.shape(amplitudes)[0] < 1:
-            raise ValueError(f"`amplitudes` must have shape (K,) or (K, N) with K >= 1, but its shape is {np.shape(amplitudes)}.")
+        shape = shape_of("amplitudes", amplitudes)
+        if len(shape) not in (1, 2) or shape[0] < 1:
+            raise ValueError(f"`amplitudes` must have shape (K,) or (K, N) with K >= 1, but its shape is {shape}.")
         check_scalar("duration", duration)
         check_positive("duration", duration, "give the total charging time")
         self.amplitudes, self.duration = real_array(amplitudes), real_array(duration)
@@ -135,7 +137,7 @@ class FourierField(Protocol):
         check_finite("sines", sines)
         check_scalar("duration", duration)
         check_positive("duration", duration, "give the total charging time")
-        shape, other = np.shape(cosines), np.shape(sines)
+        shape, other = shape_of("cosines", cosines), shape_of("sines", sines)
         if len(shape) not in (1, 2) or shape[0] < 1 or len(other) != len(shape) or other[1:] != shape[1:]:
             raise ValueError(
                 f"`cosines` and `sines` must have shapes (M,) and (L,), or (M, N) and (L, N), with M >= 1, "

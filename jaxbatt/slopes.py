@@ -19,7 +19,8 @@ from jaxbatt.solvers import Evolution
 def differentiable_maximum(evolution: Evolution, objective: Objective, horizon: Scalar, found: Found) -> Found:
     """The maximum that was found, as a differentiable function of the evolution and the horizon.
 
-    A maximum of the power at T = 0 is the slope W'(0). The time has derivative 0 where nothing fixes it (W = 0 throughout).
+    A maximum of the power at T = 0 is the slope W'(0), or 0 where no work is ever stored, whatever the numbers nearby. The time
+    has derivative 0 where nothing fixes it (W = 0 throughout).
     """
     at = jax.lax.stop_gradient(found.time)
     edge, bound = _bound(evolution, horizon, at)
@@ -28,7 +29,9 @@ def differentiable_maximum(evolution: Evolution, objective: Objective, horizon: 
     rate, curvature = evolution.rates(at)
     if objective == "power":
         # A branch that is not taken costs nothing: most often one time is enough for the derivative of the power.
-        value = jax.lax.cond(at > 0, lambda: work / jnp.where(at > 0, fixed, 1), lambda: evolution.initial_rate())
+        at_once = (at == 0) & (jax.lax.stop_gradient(found.value) > 0)
+        later = jnp.where(at > 0, work / jnp.where(at > 0, fixed, 1), 0)
+        value = jax.lax.cond(at_once, lambda: evolution.initial_rate(), lambda: later)
         slope, change = rate * at - work, curvature * at
     else:
         value, slope, change = work, rate, curvature

@@ -238,6 +238,20 @@ def test_power_that_is_greatest_at_once(solver):
         np.testing.assert_allclose(gradient(0.8, 1.3, weights)[0], 0, atol=tol(float, 10))
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["greatest", "first"])
+@pytest.mark.parametrize("solver", [jb.Spectral(), jb.StateVector()], ids=["Spectral", "StateVector"])
+def test_power_that_is_never_positive(solver, first):
+    """<Z> = sin(2 omega t) < 0 with omega < 0 up to the end of the field: P = 0 there and nearby, though W'(0) is not."""
+
+    def power(field, omega, duration):
+        battery = jb.SpinBattery(field, np.zeros((1, 1)), initial_state=np.array([1, 1j]) / np.sqrt(2))
+        protocol = jb.PiecewiseField(jnp.stack([omega, 1.1 * omega]), duration)
+        return jb.max_power(battery, protocol, solver=solver, first_peak=first).power
+
+    value, by = jax.jit(jax.value_and_grad(power, argnums=(0, 1, 2)), compiler_options=QUICK)(0.8, -1.3, 0.5)
+    np.testing.assert_array_equal([value, *by], 0)
+
+
 def test_without_a_field():
     """P = 0 whatever the battery is; with |omega| it grows on either side, and 0 lies between the slopes."""
     peak, found, _ = constant(jb.Spectral())(numbers(29, np.zeros(3), factors=[0.4, 0.4, 1]))

@@ -170,7 +170,7 @@ def _fingerprints(task: Task, optimizer: optax.GradientTransformation, starts: i
         "bounds": fingerprint((space.low, space.high)),
         "duration": f"{space.scale!r} within a factor of {space.widest}",
         "energy": str(space.energy),
-        "couplings": f"{space.strength} {'signed' if space.signed else 'nonnegative'}",
+        "couplings": "given" if space.strength is None else "signed" if space.signed else "nonnegative",
         "solver": str(task.solver),
         "starts": str(starts),
         "steps": str(steps),

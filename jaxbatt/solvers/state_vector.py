@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -105,16 +106,14 @@ class StateVector:
                 f"`mesh` has {self.mesh.size} devices, too many for {n} spins; take at most {2 ** (n // 2)} of them, "
                 "or StateVector() on one device."
             )
-        remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
-        time, problem = concrete(horizon), problem_of(battery, protocol)
-        on_cpu = jax.default_backend() == "cpu"
+        time, on_cpu = concrete(horizon), jax.default_backend() == "cpu"
         needed = [_ON_MESH if self.mesh is not None else _ON_CPU if on_cpu else _ON_GPU]
+        # Of thousands of spins the Hamiltonian alone takes minutes to build.
+        self._require_room(n, time, needed)
+        problem = problem_of(battery, protocol)
         needed += [_OF_PRODUCTS] if problem.model.measures_products else []
         needed += [_OF_MIXED] if problem.model.flips_products else []
-        # Only a search has no last time.
-        vectors = sum(held.curve if time is None or np.isfinite(time) else held.search for held in needed)
-        least = self._sharing() * vectors * self._row_bytes(n)
-        require_memory(least, f"StateVector with {n} spins", remedy)
+        least = self._require_room(n, time, needed)
         enclosures = _enclosures(problem)
         # What is traced may share the memory with a batch, and a sweep that goes on later must find the same program.
         short, room, held = None, total_memory() // 8, self._held(n, total_memory() // 8)
@@ -144,6 +143,15 @@ class StateVector:
             short=problem.short,
             kept=problem.kept,
         )
+
+    def _require_room(self, n_spins: int, time: np.ndarray | None, needed: Sequence[_Held]) -> int:
+        """The bytes that the vectors take, where there are as many."""
+        # Only a search has no last time.
+        vectors = sum(held.curve if time is None or np.isfinite(time) else held.search for held in needed)
+        least = self._sharing() * vectors * self._row_bytes(n_spins)
+        remedy = "take fewer spins, or dtype=complex64" if self.mesh is None else "take fewer spins, or more devices"
+        require_memory(least, f"StateVector with {n_spins} spins", remedy)
+        return least
 
     def _kept(self, n_spins: int, room: int) -> int:
         """Bases in which so many bytes hold all vectors of a series."""

@@ -116,6 +116,13 @@ def _ensemble(table: Table, battery: jb.SpinBattery) -> tuple[tuple[Battery, ...
     table.end()
     if members < 1 or disorder < 0:
         raise ValueError(f"[ensemble] needs members >= 1 and disorder >= 0, but they are {members} and {disorder}.")
+    if (members > 1) != (disorder > 0):
+        raise ValueError(
+            f"[ensemble] members > 1 and disorder > 0 belong together, but they are {members} and {disorder}; give both, or none."
+        )
+    for key in ("seed", "over"):
+        if members == 1 and table.holds(key):
+            raise ValueError(f"[ensemble] {key} has no effect on one battery; give members and disorder, or remove it.")
     if members == 1:
         return (battery,), over
     upper = np.triu(1 + disorder * np.random.default_rng(seed).standard_normal((members, *battery.couplings.shape)), 1)
@@ -161,6 +168,10 @@ def _options(table: Table) -> dict[str, Any]:
         "key": jax.random.key(seed_of(table)),
     }
     table.end()
+    if options["objective"] != "time" and table.holds("target"):
+        raise ValueError(
+            f'[optimize] target has no effect on objective = "{options["objective"]}"; take objective = "time", or remove it.'
+        )
     if bounds is not None and (not isinstance(bounds, list) or len(bounds) != 2):
         raise ValueError(f"[optimize] bounds must be a pair [lowest, highest], but it is {bounds!r}.")
     if not rate > 0:

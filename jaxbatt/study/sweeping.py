@@ -81,7 +81,9 @@ def parse_sweep(content: dict[str, Any]) -> SweepStudy:
     fixed = {name: value for name, value in values.items() if name not in axes}
     point = Point(battery, fixed, tol, distribution, *protocol, *measure, points)
     run, output, plot = top.table("run"), top.table("output"), top.table("plot")
-    size = count_of(run, "batch_size", 1) if run.holds("batch_size") else "auto"
+    # Asked for even where it is not there: a mistake names what is allowed.
+    size: Any = count_of(run, "batch_size", 1)
+    size = size if run.holds("batch_size") else "auto"
     formats = tuple(name for name in ("csv", "netcdf") if output.take(name, SWITCH, name == "csv"))
     drawing = {key: plot.take(key, WORD) for key in ("y", "x", "hue", "heat")}
     for table in (run, output, plot):

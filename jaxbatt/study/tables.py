@@ -106,8 +106,11 @@ class Table:
         """A list of names, each one of the allowed."""
         self._known.append(key)
         value = self._rest.pop(key, list(default))
-        if not isinstance(value, list) or not all(name in allowed for name in value) or len(set(value)) < len(value):
+        if not isinstance(value, list) or not all(name in allowed for name in value):
             raise ValueError(f"{self._place(key)} must be a list of some of {', '.join(allowed)}, but it is {shown(value)}.")
+        twice = [name for name in value if value.count(name) > 1]
+        if twice:
+            raise ValueError(f"{self._place(key)} names {twice[0]!r} twice; remove one.")
         return tuple(value)
 
     def holds(self, key: str) -> bool:

@@ -11,7 +11,7 @@ from jax import Array
 from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
-from jaxbatt._checks import check_couplings, check_finite, check_positive, concrete
+from jaxbatt._checks import check_couplings, check_finite, check_positive, concrete, shape_of
 from jaxbatt._types import Couplings, PerSpin, Scalar, ScalarLike
 from jaxbatt.theory._conditions import check_spins
 
@@ -196,7 +196,7 @@ def effective_hamiltonian(couplings: Couplings, omega: ScalarLike | PerSpin) -> 
     """
     check_couplings(couplings)
     check_finite("omega", omega)
-    n = np.shape(couplings)[0]
+    n = shape_of("couplings", couplings)[0]
     if n > _MAX_SPINS:
         raise ValueError(f"`couplings` has N = {n} spins, but 2**N subsets are summed over; pass N <= {_MAX_SPINS}.")
     couplings = jnp.asarray(couplings, float)
