@@ -196,16 +196,17 @@ def _checked_state(initial_state: InitialState | None, n_spins: int) -> State | 
             raise ValueError(f'`initial_state` must be "down", "up" or an array (2**N,), but it is {initial_state!r}.')
         return _Named(initial_state)
     shape = shape_of("initial_state", initial_state)
-    if not isinstance(initial_state, jax.Array):
-        initial_state = (jnp if concrete(initial_state) is None else np).asarray(initial_state)
-    if not jnp.issubdtype(initial_state.dtype, jnp.number):
-        raise ValueError(f"`initial_state` must be numbers, but it has dtype {initial_state.dtype}.")
+    values = concrete(initial_state)
+    state: Any = (
+        initial_state if isinstance(initial_state, jax.Array) else jnp.asarray(initial_state) if values is None else values
+    )
+    if not jnp.issubdtype(state.dtype, jnp.number):
+        raise ValueError(f"`initial_state` must be numbers, but it has dtype {state.dtype}.")
     if shape != (2**n_spins,):
         raise ValueError(f"`initial_state` must have shape ({2**n_spins},) for {n_spins} spins, but its shape is {shape}.")
-    values = concrete(initial_state)
     if values is not None:
         norm = float(np.linalg.norm(values))
         rounding = np.finfo(np.result_type(values, np.float32)).eps * (16 + np.sqrt(values.size))
         if not abs(norm - 1) <= rounding:
             raise ValueError(f"`initial_state` must be normalized, but its norm is {norm}; divide it by its norm.")
-    return jnp.asarray(initial_state, jnp.promote_types(jnp.result_type(initial_state), float))
+    return jnp.asarray(state, jnp.promote_types(jnp.result_type(state), float))

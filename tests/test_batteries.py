@@ -30,6 +30,33 @@ def test_replaced(start):
     assert eqx.tree_equal(swapped, jb.PauliBattery(DRIFT, ENERGY, 3, start or "down"))
 
 
+FROM_LISTS = {
+    "times": lambda x: (jb.SpinBattery(1.0, COUPLINGS), FIELD, [0.1, x]),
+    "omega": lambda x: (jb.SpinBattery(1.0, COUPLINGS), jb.ConstantField([x, 2.0, -x]), [0.3]),
+    "pieces": lambda x: (jb.SpinBattery(1.0, COUPLINGS), jb.PiecewiseField([[x, 1, 2], [1, -x, 1]], 0.5), [0.3]),
+    "Fourier": lambda x: (jb.SpinBattery(1.0, COUPLINGS), jb.FourierField([x, 1.0], [x], 0.5, 8), [0.3]),
+    "field": lambda x: (jb.SpinBattery([x, 1.0, 1.0], COUPLINGS), FIELD, [0.3]),
+    "couplings": lambda x: (jb.SpinBattery(1.0, [[0, x, 0], [x, 0, 1], [0, 1, 0]]), FIELD, [0.3]),
+    "anisotropy": lambda x: (jb.SpinBattery(1.0, COUPLINGS, [x, x, 1.0]), FIELD, [0.3]),
+    "state": lambda x: (jb.SpinBattery(1.0, COUPLINGS, initial_state=[x, *[0.0] * 6, 1 - x]), FIELD, [0.3]),
+}
+
+
+@pytest.mark.parametrize("given", FROM_LISTS.values(), ids=FROM_LISTS)
+def test_lists_may_hold_numbers_that_are_traced(given):
+    """Nested lists do as well as arrays, inside a derivative too."""
+    work = lambda x: jb.charge(*given(x)).work[-1]  # noqa: E731
+    step = 1e-5
+    # Not normalized where it is a state: what is traced is not looked at.
+    slope = (jax.jit(work)(0.4 + step) - jax.jit(work)(0.4 - step)) / (2 * step)
+    np.testing.assert_allclose(jax.grad(work)(0.4), slope, rtol=1e-7)
+
+
+def test_a_traced_list_of_a_wrong_shape_is_refused():
+    with pytest.raises(ValueError, match="the field has values for 2 spins, but the battery has 3"):
+        jax.grad(lambda x: jb.charge(jb.SpinBattery(1.0, COUPLINGS), jb.ConstantField([x, x]), [0.3]).work[0])(0.4)
+
+
 def test_replaced_is_checked():
     """As the new one would be: not where an initial state is given, for then any numbers are allowed."""
     with pytest.raises(ValueError, match="all spins down need not be the ground state"):
