@@ -131,17 +131,18 @@ def default_solver(battery: Battery, protocol: Protocol, horizon: ScalarLike) ->
         return Collective()
     if n <= _SPECTRAL_ALWAYS:
         return Spectral()
-    return Spectral() if n <= _SPECTRAL_LONG and _phase(battery, protocol, horizon) > _LONG_PHASE else StateVector()
+    return Spectral() if n <= _SPECTRAL_LONG and rough_phase(battery, protocol, horizon) > _LONG_PHASE else StateVector()
 
 
-def _phase(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> float:
+def rough_phase(battery: Battery, protocol: Protocol, horizon: ScalarLike) -> float:
     """||H|| t, roughly, where it is known: the number of Hamiltonian applications that stepping would take."""
     terms, factor = (battery.drift.coefficients, 1) if isinstance(battery, PauliBattery) else (battery.couplings, 0.5)
     numbers = known((terms, protocol, horizon))
     if numbers is None or not np.isfinite(numbers[2]):
         return 0.0
     terms, protocol, time = numbers
-    return float((factor * np.abs(terms).sum() + battery.n_spins * np.abs(protocol.levels).max()) * time)
+    with np.errstate(over="ignore"):
+        return float((factor * np.abs(terms).sum() + battery.n_spins * np.abs(protocol.levels).max()) * time)
 
 
 def _maximum(
@@ -226,9 +227,11 @@ def _checked(result: Result, solver: Solver) -> Result:
     if valid is None:
         return result
     if not valid:
+        error = float(result.info.error)
+        remedy = solver.remedy if np.isfinite(error) else "its numbers overflow: take smaller couplings, fields or times"
         raise ValueError(
-            f"{solver} did not meet its tolerance: the error of the work is estimated as {float(result.info.error):.1e} after "
-            f"{int(result.info.applications)} Hamiltonian applications; {solver.remedy}."
+            f"{solver} did not meet its tolerance: the error of the work is estimated as {error:.1e} after "
+            f"{int(result.info.applications)} Hamiltonian applications; {remedy}."
         )
     return result
 

@@ -133,7 +133,7 @@ def test_help_speaks_physics():
         (["charge", "--nn", "--p", "1"], "exclude each other"),
         (["charge", "--times", "0,1", "--horizon", "1"], "exclude each other"),
         (["charge", "--times", "0,1", "--points", "5"], "--times and --points exclude each other"),
-        (["charge", "--g", "1e308"], "did not meet its tolerance"),
+        (["charge", "--g", "1e308"], "its numbers overflow: take smaller couplings, fields or times."),
         (["charge", "--times", "0,x"], "numbers between commas"),
         (["charge", "--times", "0,0.2,0.1"], "must not decrease"),
         (["charge", "--points", "0"], "--points must be from 1 to 10000000, but it is 0"),
@@ -158,6 +158,40 @@ def test_bad_options_are_one_line_and_exit_code_2(capsys, arguments, words):
     assert words in refused(capsys, *arguments)
 
 
+def test_long_evolutions_are_announced(capsys):
+    main(["charge", "--n", "5", "--nn", "--times", "0,9000", "--solver", "chebyshev"])
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith("jaxbatt: warning: up to t = 9000 this takes about 2.2e+05 Hamiltonian applications")
+    main(["charge", "--n", "5", "--nn", "--times", "0,9000", "--solver", "spectral"])
+    assert "applications" not in capsys.readouterr().err
+
+
+def test_ctrl_c_that_a_callback_swallows_comes_again():
+    """Python drops what is raised while it collects garbage, also the interrupt."""
+    code = """if True:
+        import importlib, os, signal, time
+
+        app = importlib.import_module("jaxbatt.cli.app")
+
+        def main():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(30)
+            except KeyboardInterrupt:
+                pass
+            try:
+                time.sleep(30)
+            except KeyboardInterrupt:
+                return 130
+            return 0
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        app.main = main
+        app.run()
+    """
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 130
+
+
 def test_ctrl_c_is_130_and_a_full_disk_1(capsys, monkeypatch, tmp_path):
     def fail_with(error):
         def reproduce(*_, **__):
@@ -169,10 +203,10 @@ def test_ctrl_c_is_130_and_a_full_disk_1(capsys, monkeypatch, tmp_path):
         assert len(lines) == 1
         return code, lines[0]
 
-    assert fail_with(KeyboardInterrupt()) == (130, "jaxbatt: interrupted; files written before are complete.")
+    assert fail_with(KeyboardInterrupt()) == (130, "jaxbatt: interrupted; what was written before is complete.")
     code, line = fail_with(OSError(28, "No space left on device", "fig3.csv"))
     assert code == 1
-    assert line == "jaxbatt: No space left on device (fig3.csv); files written before are complete."
+    assert line == "jaxbatt: No space left on device (fig3.csv); what was written before is complete."
 
 
 def test_reproduce_prints_claims_and_where_fig4_stops(monkeypatch):

@@ -329,6 +329,9 @@ def test_plots_draw_what_they_are_given():
     many = jax.tree.map(lambda x: jnp.stack([x, x]), curve)
     with pytest.raises(ValueError, match=r"one curve is drawn at a time.*\(2, 5\)"):
         plots.work(many)
+    assert plots.work(jax.tree.map(lambda x: x[:1] if x.ndim else x, curve)).lines[0].get_marker() == "o"
+    with pytest.raises(ValueError, match="`curve` must be a curve, as charge returns it, but it is ConstantField"):
+        plots.power(ConstantField(4.0))
     with pytest.raises(ValueError, match=r"`end` must be positive, but it is -1\.0; give the time"):
         plots.field(ConstantField(4.0), -1.0)
     peak = Peak(jnp.asarray(0.5), jnp.asarray(0.5), jnp.asarray(0.25), jnp.ones((), bool), info)

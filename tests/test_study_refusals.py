@@ -45,6 +45,8 @@ REFUSALS = [
     ),
     ({"measure": {"gradients": ["n_spins"]}}, "[measure] gradients must be a list of some of g, p, field"),
     ({"protocol": {"levels": [1.0]}}, "[protocol] levels (in units of omega) and duration belong together"),
+    ({"measure": {"quantities": ["max_power", "max_power"]}}, "[measure] quantities names 'max_power' twice; remove one."),
+    ({"run": {"batch": 1}}, "[run] batch is unknown; allowed are batch_size."),
     ({"run": {"batch_size": 0}}, "[run] batch_size must be at least 1, but it is 0."),
     ({"output": {"hdf5": True}}, "[output] hdf5 is unknown; allowed are csv, netcdf."),
     ({"axes": {"n_spins": [2, 0]}}, "the number of spins must be an integer of at least 1, but it is 0."),

@@ -459,7 +459,7 @@ def test_ctrl_c_leaves_at_once_and_a_store_that_goes_on(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert ended(process) == (130, "jaxbatt: interrupted; files written before are complete.\n")
+    assert ended(process) == (130, "jaxbatt: interrupted; what was written before is complete.\n")
     assert finished(path) == 3
     out = tmp_path / "other"
     for arguments in (["--out", str(out)], ["--out", str(tmp_path)]):

@@ -507,6 +507,8 @@ def two(x):
         (wave, WAVES, {"batch_size": 1.5}, "`batch_size` must be .* but it is 1.5"),
         (wave, WAVES, {"batch_size": "all"}, "`batch_size` must be .* but it is 'all'"),
         (lambda x: None, {"x": [1.0]}, {}, "the function returns no array"),
+        (lambda x: float(x), {"x": [1.0]}, {}, "the function cannot be traced by JAX; write it in jax.numpy, without float()"),
+        (lambda x: x if x > 2 else 0.0, {"x": [1.0]}, {}, "the function cannot be traced by JAX; .* or `if` on the values"),
         (lambda x: {"a": {"b": x}, "a_b": x}, {"x": [1.0]}, {}, "two arrays of the name 'a_b'"),
         (lambda x: {"x": x}, {"x": [1.0]}, {}, "the function returns 'x', which is an axis, too"),
         (lambda valid: valid, {"valid": [1.0]}, {}, "the function returns 'valid', which is an axis, too"),

@@ -6,7 +6,9 @@ import enum
 import importlib.metadata
 import os
 import platform
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -58,27 +60,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         return _fail(error.format_message().replace("Value error, ", ""), 2)
     except ValueError as error:
-        return _fail(str(error), 2)
+        # No verb has such an option.
+        return _fail(str(error).replace(", or dtype=complex64", ""), 2)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
-        kept = " ".join(getattr(error, "__notes__", ["files written before are complete."]))
+        kept = " ".join(getattr(error, "__notes__", ["what was written before is complete."]))
         return _fail(f"{error.strerror or error}{place}; {kept}", 1)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
-        return _fail("interrupted; files written before are complete.", _INTERRUPTED)
+        return _fail("interrupted; what was written before is complete.", _INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
 def run() -> NoReturn:
     """The command ``jaxbatt``. After Ctrl-C it does not wait for threads that are still computing a chunk."""
     _keep_compiled_programs()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     code = main()
     if code == _INTERRUPTED:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _interrupt(number: int, _: Any) -> NoReturn:
+    """Ctrl-C, and once more a second later if nothing has come of it: Python drops what is raised while it collects garbage."""
+    again = threading.Timer(1.0, signal.raise_signal, [number])
+    again.daemon = True
+    again.start()
+    raise KeyboardInterrupt
 
 
 def _keep_compiled_programs() -> None:

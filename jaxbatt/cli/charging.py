@@ -17,7 +17,7 @@ from rich.table import Table
 import jaxbatt as jb
 from jaxbatt._checks import check_positive
 from jaxbatt._types import InitialState, Times
-from jaxbatt.charging import default_solver
+from jaxbatt.charging import default_solver, rough_phase
 from jaxbatt.cli.terminal import check_directories, check_png, output, print_peak, warn
 from jaxbatt.solvers import Solver
 from jaxbatt.study import solver_named
@@ -46,9 +46,11 @@ class Start(enum.StrEnum):
 
 _STARTS: dict[Start, InitialState | None] = {Start.ground: None, Start.down: "down", Start.up: "up"}
 
+_LONG = 2e4
+"""Hamiltonian applications that are announced: seconds to a minute at 20 spins."""
+
 _OPTIONS = {
     'pass initial_state="down" to start there all the same, or a state': "pass --initial-state down to start there all the same",
-    ", or dtype=complex64": "",
     "power_law(n, g, 0)": "--p 0",
     "StateVector()": "--solver chebyshev",
 }
@@ -141,18 +143,28 @@ def _charged(
 ) -> jb.ChargingCurve:
     """The curve at the times that are listed, or evenly spaced; a warning where these may be too few."""
     if times is not None:
-        return jb.charge(battery, drive, _listed(times, horizon, points), solver=method)
+        listed = _listed(times, horizon, points)
+        _warn_of_length(battery, drive, method, float(listed[-1]))
+        return jb.charge(battery, drive, listed, solver=method)
     if points is not None and not 1 <= points <= MOST:
         raise typer.BadParameter(f"--points must be from 1 to {MOST}, but it is {points}")
     if horizon is None:
         horizon = float(np.pi / abs(drive.omega)) if drive.omega else 1.0
     check_positive("horizon", horizon, "give the longest charging time")
+    _warn_of_length(battery, drive, method, horizon)
     periods = horizon * _highest_frequency(battery, drive, method, horizon) / (2 * np.pi)
     count = int(np.clip(np.nan_to_num(8 * periods), 200, 2000)) + 1 if points is None else points
     curve = jb.charge(battery, drive, jnp.linspace(0.0, horizon, count), solver=method)
     if count < 2 * periods:
         warn(f"W(t) may have {periods:.4g} periods, too many for {count} times; give more --points or a shorter --horizon.")
     return curve
+
+
+def _warn_of_length(battery: jb.SpinBattery, drive: jb.ConstantField, method: Solver | None, end: float) -> None:
+    """Says what a state vector takes that may be charged for far longer than was meant."""
+    phase = rough_phase(battery, drive, end)
+    if phase > _LONG and isinstance(method or default_solver(battery, drive, end), jb.StateVector):
+        warn(f"up to t = {end:g} this takes about {phase:.1e} Hamiltonian applications; give shorter times if that is long.")
 
 
 def _listed(times: str, horizon: float | None, points: int | None) -> Times:

@@ -9,10 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxbatt._checks import check_positive
+from jaxbatt._checks import check_instance, check_positive
 from jaxbatt.plots.style import STYLE, axes, figure_of
 from jaxbatt.protocols import Protocol
 from jaxbatt.results import ChargingCurve, Peak
+
+_CURVE = "a curve, as charge returns it"
 
 
 def work(curve: ChargingCurve, ax: Axes | None = None, **line: Any) -> Axes:
@@ -26,11 +28,13 @@ def work(curve: ChargingCurve, ax: Axes | None = None, **line: Any) -> Axes:
     Returns:
         The axes.
     """
+    check_instance("curve", curve, ChargingCurve, _CURVE)
     return _against_time(curve, curve.work, r"Work $W$ $(B)$", ax, line)
 
 
 def power(curve: ChargingCurve, ax: Axes | None = None, **line: Any) -> Axes:
     """Draws the average power P(t) = W(t) / t of a charging curve; arguments as :func:`work`."""
+    check_instance("curve", curve, ChargingCurve, _CURVE)
     return _against_time(curve, curve.power, r"Power $P$ $(B^2)$", ax, line)
 
 
@@ -47,6 +51,7 @@ def charging(curve: ChargingCurve, peak: Peak | None = None) -> Figure:
 
 def maximum(peak: Peak, ax: Axes) -> Axes:
     """Marks the maximum of the power on axes that show P(t)."""
+    check_instance("peak", peak, Peak, "a maximum, as max_power returns it")
     with matplotlib.rc_context(STYLE):
         ax.plot(
             [float(peak.time)], [float(peak.power)], "o", color="#D55E00", label=rf"$P_{{\max}} = {float(peak.power):.5g}\,B^2$"
@@ -70,6 +75,7 @@ def field(protocol: Protocol, end: float, ax: Axes | None = None, **line: Any) -
     Raises:
         ValueError: an end that is not a positive number.
     """
+    check_instance("protocol", protocol, Protocol, "a field, as ConstantField(4.0)")
     check_positive("end", end, "give the time up to which the field is drawn")
     ax = axes()[0, 0] if ax is None else ax
     edges = np.minimum(np.concatenate([[0.0], np.asarray(protocol.edges)]), end)
@@ -115,8 +121,10 @@ def _against_time(curve: ChargingCurve, values: Any, label: str, ax: Axes | None
             f"one curve is drawn at a time, but the shape of the values is {np.shape(values)}; draw them one by one."
         )
     ax = axes()[0, 0] if ax is None else ax
+    # A line through one point is none.
+    marker = "o" if len(values) == 1 else ""
     with matplotlib.rc_context(STYLE):
-        ax.plot(np.asarray(curve.times), np.asarray(values), **{"color": "black", **line})
+        ax.plot(np.asarray(curve.times), np.asarray(values), **{"color": "black", "marker": marker, **line})
         ax.set_xlabel(r"Charging time $t$ $(1/B)$")
         ax.set_ylabel(label)
         if "label" in line:

@@ -57,6 +57,11 @@ class Program:
             if static:
                 error.add_note(f"This happened at {_shown(static)}.")
             raise
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            raise ValueError(
+                "the function cannot be traced by JAX; write it in jax.numpy, without float(), NumPy or `if` on the values of "
+                "its axes, and give what is no real number by an axis of integers or strings."
+            ) from error
         self._built: Built | None = None
         self._lock = threading.Lock()
 
