@@ -86,7 +86,12 @@ class Store:
     ) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            _create(self.path, layout, block, {_STUDY: json.dumps(study), _FIXED: json.dumps(dict(fixed)), _CHUNK: list(block)})
+            about = {_STUDY: json.dumps(study), _FIXED: json.dumps(dict(fixed)), _CHUNK: list(block)}
+            try:
+                _create(self.path, layout, block, about)
+            except OSError as error:
+                # The draft, which Zarr names or not, is gone by then.
+                raise OSError(error.errno, error.strerror, str(path)) from error
         self._group: Any = _opened(self.path, study, fixed)
         chunk: Any = self._group.attrs[_CHUNK]
         self.block: tuple[int, ...] = tuple(chunk)
@@ -193,9 +198,6 @@ def _create(path: Path, layout: Layout, block: tuple[int, ...], attrs: dict[str,
         except OSError:
             if not path.exists():
                 raise
-    except OSError as error:
-        # The draft, which Zarr names or not, is gone by then.
-        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
