@@ -82,7 +82,8 @@ def max_power(battery: Battery, protocol: Protocol, *, solver: Solver | None = N
     Returns:
         A :class:`Peak`; its time is accurate to about 1e-8 relative. From a state that is no eigenstate of H_0 the power
         may be greatest at once: the time is then 0 and the power its limit there. Where no work is stored at any time, all
-        three are 0, or what rounding leaves, which is within ``info.error``, at any time.
+        three are 0, or what rounding leaves, which is within ``info.error``, at any time. In single precision the derivatives of
+        the time of a flat maximum may err by tens of percent, those of the power do not.
 
     Raises:
         ValueError: as :func:`charge`, or the search was given up before the maximum was certain.
