@@ -229,10 +229,10 @@ def _checked(result: Result, solver: Solver) -> Result:
         return result
     if not valid:
         error = float(result.info.error)
-        remedy = solver.remedy if np.isfinite(error) else "its numbers overflow: take smaller couplings, fields or times"
+        overflow = "" if np.isfinite(error) else "; or, if its numbers overflow, take smaller couplings, fields or times"
         raise ValueError(
             f"{solver} did not meet its tolerance: the error of the work is estimated as {error:.1e} after "
-            f"{int(result.info.applications)} Hamiltonian applications; {remedy}."
+            f"{int(result.info.applications)} Hamiltonian applications; {solver.remedy}{overflow}."
         )
     return result
 

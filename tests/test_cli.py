@@ -133,7 +133,7 @@ def test_help_speaks_physics():
         (["charge", "--nn", "--p", "1"], "exclude each other"),
         (["charge", "--times", "0,1", "--horizon", "1"], "exclude each other"),
         (["charge", "--times", "0,1", "--points", "5"], "--times and --points exclude each other"),
-        (["charge", "--g", "1e308"], "its numbers overflow: take smaller couplings, fields or times."),
+        (["charge", "--g", "1e308"], "; or, if its numbers overflow, take smaller couplings, fields or times."),
         (["charge", "--times", "0,x"], "numbers between commas"),
         (["charge", "--times", "0,0.2,0.1"], "must not decrease"),
         (["charge", "--points", "0"], "--points must be from 1 to 10000000, but it is 0"),
