@@ -141,7 +141,7 @@ def test_windows_of_a_search_are_interpolated(k):
         # 1e-12 of the largest |H_0|, and the Lebesgue constant 2 / pi log(60) + 1 < 5 times the error of the samples.
         scale = n * (1 + OMEGA * k)
         np.testing.assert_allclose(found, elliptic_work(n, k, between), atol=2e-12 * scale + float(curve.info.error), rtol=0)
-        assert curve.info.error < 1e-7 * scale
+        assert 5 * curve.info.error < 1e-7 * scale
 
 
 def test_bandwidth_is_that_of_precession_without_interactions():
@@ -276,7 +276,7 @@ def test_ten_thousand_spins():
     # H is conserved: W = sum_i B (1 + <Z_i>) - omega <X_i>.
     from_spins = n * (1 + curve.magnetization[:, 2] - omega * curve.magnetization[:, 0])
     reach = 2 * np.sum(1 / np.arange(1, n / 2))
-    assert np.max(np.abs(curve.work - from_spins)) <= curve.info.error <= 1e-9 * n * reach
+    assert np.max(np.abs(curve.work - from_spins)) <= curve.info.error <= 5e-10 * n * reach
     # Short times: all S_z = -cos(2 omega t) up to relative corrections of order (coupling t)^2.
     short = times[1]
     pairs = np.sum((n - np.arange(1, n)) / np.arange(1, n))
@@ -307,7 +307,7 @@ def test_maxima(k):
     assert abs(power.power - highest(lambda t: elliptic_work(n, k, t) / t)) <= power.info.error / power.time
     assert abs(work.work - highest(lambda t: elliptic_work(n, k, t))) <= work.info.error
     for peak in (power, work):
-        assert abs(peak.work - elliptic_work(n, k, float(peak.time))) <= peak.info.error < 1e-6
+        assert abs(peak.work - elliptic_work(n, k, float(peak.time))) <= peak.info.error < 2e-7
 
 
 def test_jit_and_vmap_of_everything_do_not_retrace_and_flag_bad_times():
